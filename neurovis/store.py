@@ -1,0 +1,328 @@
+"""Artefact folders, atomic writes, checksums, HDF5 and safetensors.
+
+Comes in: data to keep. Goes out: files and folders that are either complete or absent, whatever
+happens meanwhile (a kill, a full disk): everything is written under a temporary name beside its
+destination and renamed into place. Nothing read here is executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurovis.config import fingerprint, to_dict, write_yaml
+from neurovis.errors import NeurovisError
+
+FORMAT_VERSION = 1
+PACKAGES = ("neurovis", "mne", "torch", "braindecode", "open_clip_torch", "timm", "diffusers")
+PACKAGES += ("numpy", "scipy", "h5py", "mne-bids", "scikit-image")
+
+
+class DiskFull(NeurovisError):
+    """The disk filled up while writing; nothing complete was lost."""
+
+
+@contextlib.contextmanager
+def says_disk_full(path: Path) -> Iterator[None]:
+    """Turn a full disk into one sentence that names the destination."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        if not full:
+            raise
+        raise DiskFull(
+            f"{path}: the disk is full; nothing complete was lost: "
+            "free some space and run the same command again."
+        ) from error
+
+
+def temporary(path: Path) -> Path:
+    """Name beside `path` for unfinished content, unique to this process."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path that becomes `path` when the block ends without an error.
+
+    Examples
+    --------
+    >>> with atomic(folder / "scores.json") as temporary:
+    ...     temporary.write_text("{}")
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path)
+    partial = temporary(path)
+    try:
+        with says_disk_full(path):
+            yield partial
+            if partial.is_file():
+                with partial.open("rb+") as handle:
+                    os.fsync(handle.fileno())
+            os.replace(partial, path)
+    finally:
+        remove(partial)
+
+
+def sweep(path: Path) -> None:
+    """Delete what killed processes left of `path`; those of living processes stay."""
+    for leftover in path.parent.glob(f".{path.name}.*.partial"):
+        number = leftover.name.removesuffix(".partial").rsplit(".", 1)[-1]
+        if number.isdigit() and int(number) != os.getpid() and not _alive(int(number)):
+            remove(leftover)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, read in blocks."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write JSON atomically; NaN is refused."""
+    try:
+        text = json.dumps(to_dict(data), indent=1, allow_nan=False, ensure_ascii=False)
+    except ValueError as error:
+        raise NeurovisError(
+            f"{path}: a value is NaN or infinite, expected finite numbers; "
+            "find the step that made it and correct its input."
+        ) from error
+    with atomic(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path, format: str | None = None) -> Any:
+    """Read JSON; check its ``format`` and ``format_version`` where `format` is given."""
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NeurovisError(f"{path}: no such file; run the command that writes it.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise NeurovisError(f"{path}: not valid JSON; the file is damaged, make it anew.") from None
+    if format is not None:
+        found = data.get("format") if isinstance(data, dict) else None
+        check_format(path, format, found, data.get("format_version", 0) if found else 0)
+    return data
+
+
+def check_format(path: Path, expected: str, found: Any, version: Any) -> None:
+    """Refuse a file of another format or of a newer version."""
+    if found != expected:
+        raise NeurovisError(
+            f"{path}: expected format {expected!r}, found {found!r}; give such a file."
+        )
+    if int(version) > FORMAT_VERSION:
+        raise NeurovisError(
+            f"{path}: format version {int(version)}, this neurovis reads up to {FORMAT_VERSION}; "
+            "update neurovis."
+        )
+
+
+def open_h5(path: str | Path, format: str) -> Any:
+    """Open an HDF5 file for reading after checking its format.
+
+    Returns
+    -------
+    h5py.File
+
+    Raises
+    ------
+    NeurovisError
+        If the file is absent, truncated, damaged, of another format or of a newer version.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise NeurovisError(f"{path}: no such file; run the command that writes it.")
+    try:
+        file = h5py.File(path, "r")
+    except OSError:
+        raise NeurovisError(
+            f"{path}: expected an HDF5 file, found a truncated or foreign one; make it anew."
+        ) from None
+    try:
+        check_format(path, format, file.attrs.get("format"), file.attrs.get("format_version", 0))
+    except NeurovisError:
+        file.close()
+        raise
+    return file
+
+
+def read_h5(path: str | Path, format: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Read whole datasets of an HDF5 file; strings come back as ``str`` arrays."""
+    with open_h5(path, format) as file:
+        return {name: dataset(path, file, name)[()] for name in names}
+
+
+def dataset(path: str | Path, file: Any, name: str) -> Any:
+    """One dataset of an open file (strings as ``str``), or a sentence that names what is missing."""
+    if name not in file:
+        raise NeurovisError(
+            f"{path}: dataset {name!r} is missing; the file is incomplete, make it anew."
+        )
+    item = file[name]
+    return _Strings(item) if item.dtype.kind in "OS" else item
+
+
+class _Strings:
+    def __init__(self, item: Any):
+        self.item = item
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return np.asarray(self.item.asstr()[key]).astype(str)
+
+
+def write_h5(path: str | Path, format: str, data: dict[str, Any], **attributes: Any) -> None:
+    """Write arrays (``a/b`` makes groups) and attributes to an HDF5 file, atomically."""
+    import h5py
+
+    with atomic(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs.update({"format": format, "format_version": FORMAT_VERSION, **attributes})
+        for name, value in data.items():
+            value = np.asarray(value)
+            if value.dtype.kind in "US":
+                file.create_dataset(name, data=value.astype(object), dtype=h5py.string_dtype())
+            else:
+                file.create_dataset(name, data=value)
+
+
+def provenance(inputs: dict[str, str] | None = None, seed: int | None = None) -> dict[str, Any]:
+    """What made an artefact: versions, inputs' fingerprints, seed, machine, time (no paths)."""
+    versions = {}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {
+        "python": platform.python_version(),
+        "versions": versions,
+        "inputs": inputs or {},
+        "seed": seed,
+        "host": {
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+        },
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def artefact_path(root: str | Path, kind: str, name: str, *identity: Any) -> Path:
+    """Folder ``<root>/<kind>/<name>-<fingerprint>`` of an artefact with this identity."""
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-.")
+    return Path(root) / kind / f"{safe}-{fingerprint(*identity)}"
+
+
+def is_complete(folder: str | Path) -> bool:
+    """Whether an artefact folder is there, whole."""
+    return (Path(folder) / "provenance.json").is_file()
+
+
+def working_folder(folder: Path) -> Path:
+    """Where an artefact grows until it is complete; stays after a kill, so that work resumes."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+@contextlib.contextmanager
+def artefact(
+    folder: str | Path,
+    config: Any,
+    inputs: dict[str, str] | None = None,
+    seed: int | None = None,
+) -> Iterator[Path]:
+    """Grow an artefact folder under a temporary name and rename it into place when complete.
+
+    What an interrupted run left in the temporary folder is kept for the next run to go on from; the
+    caller decides file by file what of it is whole (files written with `atomic` are).
+
+    Parameters
+    ----------
+    folder : path
+        Final folder, from `artefact_path`.
+    config : Config or plain data
+        Written as ``config.yaml``.
+    inputs : dict of str
+        Fingerprints of what went in.
+    seed : int, optional
+
+    Yields
+    ------
+    Path
+        The temporary folder.
+    """
+    folder = Path(folder)
+    partial = working_folder(folder)
+    started = time.perf_counter()
+    with says_disk_full(folder):
+        partial.mkdir(parents=True, exist_ok=True)
+        yield partial
+        write_yaml(partial / "config.yaml", config)
+        record = provenance(inputs, seed)
+        record["seconds"] = round(time.perf_counter() - started, 2)
+        write_json(partial / "provenance.json", record)
+        if folder.exists():
+            remove(folder)
+        os.replace(partial, folder)
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Any], **attributes: str) -> None:
+    """Write torch tensors as safetensors, atomically; attributes are strings."""
+    from safetensors.torch import save_file
+
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with atomic(path) as partial:
+        save_file(tensors, partial, metadata={k: str(v) for k, v in attributes.items()})
+
+
+def load_tensors(path: str | Path) -> dict[str, Any]:
+    """Read safetensors; a damaged file is named."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not path.is_file():
+        raise NeurovisError(f"{path}: no such file; run the command that writes it.")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise NeurovisError(f"{path}: damaged weights ({error}); make the file anew.") from None
+
+
+def command_line() -> str:
+    """The command as typed, for `provenance`; only the program's base name and no absolute path."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return " ".join(Path(w).name if w.startswith("/") else w for w in words)

@@ -196,7 +196,7 @@ def dataset(path: str | Path, file: Any, name: str) -> Any:
             f"{path}: dataset {name!r} is missing; the file is incomplete, make it anew."
         )
     item = file[name]
-    return _Strings(item) if item.dtype.kind in "OS" else item
+    return _Strings(item) if getattr(item, "dtype", np.dtype("f4")).kind in "OS" else item
 
 
 class _Strings:

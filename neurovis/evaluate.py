@@ -1,0 +1,459 @@
+"""Scores of a run: retrieval of the shown image, with chance, interval, gallery and protocol.
+
+Comes in: a run folder (predictions of each system, gallery, split), or one prediction and embeddings.
+Goes out: ``scores.json``, ``per_item.h5`` and a table. Every system is scored on the same rows with
+the same bootstrap draws, so that differences between systems are paired; nothing is chosen here, all
+that was asked is reported, and what cannot be computed is said in the notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurovis.errors import NeurovisError
+from neurovis.metrics import scoring, statistics
+from neurovis.metrics.retrieval import best, cosine_blocks, merge_gallery, place, rank, top_credit
+from neurovis.progress import progress
+from neurovis.records import Embeddings, Prediction, Score, Split, Stimuli
+from neurovis.store import FORMAT_VERSION, dataset, open_h5, read_json, write_h5, write_json
+
+SYSTEMS = ("tower", "ridge", "shuffled", "informed_observer", "optimal_observer")
+BEST = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one system says about one target: similarities of rows to a gallery, made when asked."""
+
+    system: str
+    target: str
+    source: Any
+    image: np.ndarray
+    subject: np.ndarray
+    n_averaged: np.ndarray
+    recording: np.ndarray
+    gallery: np.ndarray
+    blocks: Callable[[], Iterable[tuple[slice, np.ndarray]]]
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Gallery item of each row: array of int (row,)."""
+        item = {image: i for i, image in enumerate(self.gallery.tolist())}
+        missing = [image for image in self.image.tolist() if image not in item]
+        if missing:
+            raise NeurovisError(
+                f"{self.source}: image {missing[0]!r} was shown and is not in the gallery of "
+                f"{len(item)}; embed every test image."
+            )
+        return np.array([item[image] for image in self.image.tolist()])
+
+
+def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
+    """Score every system of a run; write ``scores.json`` and ``per_item.h5`` into it.
+
+    Parameters
+    ----------
+    run : path
+        Folder made by ``neurovis train``.
+    quiet : bool
+
+    Returns
+    -------
+    list of Score
+        Scores of all systems, then the comparisons (``about["comparison"]``).
+
+    Raises
+    ------
+    NeurovisError
+        If a file is missing or damaged, a row shows a training image or one outside the gallery, or
+        a similarity is NaN.
+    """
+    run = Path(run)
+    folds, stimuli = Split.read_folds(run), Stimuli.read(run / "stimuli.csv")
+    category = _by_category(run, stimuli)
+    notes: list[str] = []
+    scored: dict[tuple[str, str], list[scoring.Scored]] = {}
+    per_item: dict[str, np.ndarray] = {}
+    answers = [one for folder in _systems(run) for one in _read_system(run, folder)]
+    wanted = {one.target for one in answers}
+    wanted = "all" if "all" in wanted else min(wanted - {""}, default="")
+    for one in progress(answers, desc="scoring", quiet=quiet, unit="system"):
+        _refuse_training(one, folds)
+        gallery = _gallery_text(one.gallery, stimuli, folds, category)
+        try:
+            results, items = _score(one, category, gallery, _protocol(folds), notes)
+        except NeurovisError as error:
+            raise NeurovisError(f"{one.source}: {error}") from error
+        scored[one.system, one.target] = results
+        if one.target in (wanted, ""):
+            per_item |= {f"{one.system}/{name}": value for name, value in items.items()}
+    scores = [s.score for results in scored.values() for s in results]
+    comparisons = scoring.comparisons(scored, notes)
+    control = scoring.check_control(scores)
+    write_h5(run / "per_item.h5", "neurovis-per-item", per_item, target=wanted)
+    write_json(
+        run / "scores.json",
+        {
+            "format": "neurovis-scores",
+            "format_version": FORMAT_VERSION,
+            "headline": scoring.headline(scores),
+            "control_at_chance": control["at_chance"] if control else None,
+            "control": control,
+            "interval": _interval_text(category),
+            "notes": list(dict.fromkeys(notes)),
+            "scores": [replace(score, per_item=[]).to_dict() for score in scores],
+            "comparisons": [replace(score, per_item=[]).to_dict() for score in comparisons],
+        },
+    )
+    return scores + comparisons
+
+
+def evaluate_prediction(
+    prediction: Prediction,
+    embeddings: Embeddings | dict[str, Embeddings],
+    protocol: str = "not stated",
+    gallery: str = "",
+) -> list[Score]:
+    """Score a prediction, whoever made it, against embeddings of a gallery.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    embeddings : Embeddings, or dict of them by target
+        The whole of it is the gallery: give the images to retrieve among and no others.
+    protocol : str
+    gallery : str
+        How scores describe the gallery.
+
+    Returns
+    -------
+    list of Score
+
+    Raises
+    ------
+    NeurovisError
+        If dims differ, a shown image has no embedding, or a prediction is zero or NaN.
+    """
+    if isinstance(embeddings, Embeddings):
+        embeddings = dict.fromkeys(prediction.vector, embeddings)
+    missing = [target for target in prediction.vector if target not in embeddings]
+    if missing:
+        raise NeurovisError(
+            f"prediction: target {missing[0]!r} has no embeddings, found {sorted(embeddings)}; "
+            "give the embeddings of every target."
+        )
+    scores = []
+    for one in _answers("prediction", "prediction", prediction, embeddings):
+        category = len(one.gallery) <= 2
+        text = gallery or f"{len(one.gallery)} images (all embeddings given)"
+        scores += [s.score for s in _score(one, category, text, protocol, [])[0]]
+    return scores
+
+
+def load_scores(path: str | Path) -> list[Score]:
+    """Read the scores and comparisons of ``scores.json``."""
+    data = read_json(path, "neurovis-scores")
+    return [Score.from_dict(entry) for entry in data["scores"] + data["comparisons"]]
+
+
+# ---- reading a run -----------------------------------------------------------------------------
+
+
+def _systems(run: Path) -> list[Path]:
+    folders = [p for p in (run / "systems").glob("*") if p.is_dir() and not p.name.startswith(".")]
+    if not folders:
+        raise NeurovisError(f"{run}: no predictions in systems/; run neurovis train to its end.")
+    known = {name: i for i, name in enumerate(SYSTEMS)}
+    return sorted(folders, key=lambda p: (known.get(p.name, len(known)), p.name))
+
+
+def _by_category(run: Path, stimuli: Stimuli) -> bool:
+    """Whether the gallery is categories: stimuli with several pictures, or only two items."""
+    galleries = [Embeddings.read(path).image for path in sorted((run / "gallery").glob("*.h5"))]
+    if not galleries:
+        raise NeurovisError(f"{run}: no gallery/<target>.h5 in it; run neurovis train to its end.")
+    several = stimuli.category[stimuli.index(galleries[0])]
+    if several.any() and not several.all():
+        raise NeurovisError(
+            f"{run}: the gallery mixes {several.sum()} categories with {(~several).sum()} single "
+            "images; use stimuli of one kind."
+        )
+    return bool(several.all()) or len(galleries[0]) <= 2
+
+
+def _read_system(run: Path, folder: Path) -> Iterator[Answers]:
+    path = folder / "prediction.h5"
+    if path.is_file():
+        prediction = Prediction.read(path)
+        galleries = {t: Embeddings.read(run / "gallery" / f"{t}.h5") for t in prediction.vector}
+        yield from _answers(folder.name, path, prediction, galleries)
+        return
+    path = folder / "similarity.h5"
+    with open_h5(path, "neurovis-similarity") as file:
+        names = ("image", "subject", "n_averaged", "recording", "gallery")
+        rows = {name: dataset(path, file, name)[()] for name in names}
+        shape = dataset(path, file, "similarity").shape
+    if shape != (len(rows["image"]), len(rows["gallery"])):
+        raise NeurovisError(
+            f"{path}: similarity has shape {shape}, expected (row={len(rows['image'])}, "
+            f"gallery={len(rows['gallery'])}); make the file anew."
+        )
+
+    def blocks(step: int = 1024) -> Iterator[tuple[slice, np.ndarray]]:
+        with open_h5(path, "neurovis-similarity") as file:
+            for start in range(0, shape[0], step):
+                rows = slice(start, min(start + step, shape[0]))
+                yield rows, file["similarity"][rows]
+
+    yield Answers(folder.name, "", path, blocks=blocks, **rows)
+
+
+def _answers(
+    system: str, source: Any, prediction: Prediction, galleries: dict[str, Embeddings]
+) -> Iterator[Answers]:
+    """One `Answers` per target, and one for the sum of cosines where there are several."""
+    pairs, ids = {}, None
+    for target, vector in prediction.vector.items():
+        found, gallery = merge_gallery(galleries[target].image, galleries[target].vector)
+        ids = found if ids is None else ids
+        if set(found) != set(ids):
+            raise NeurovisError(
+                f"{source}: the gallery of target {target!r} holds other images than that of "
+                f"{next(iter(pairs))!r}; embed the same images for every target."
+            )
+        order = np.argsort(found)[np.argsort(np.argsort(ids))]
+        pairs[target] = (vector, gallery[order])
+    about = {name: getattr(prediction, name) for name in ("image", "subject", "n_averaged")}
+    about |= {"recording": prediction.recording, "gallery": ids, "source": source}
+    chosen = {target: [pair] for target, pair in pairs.items()}
+    if len(pairs) > 1:
+        chosen["all"] = list(pairs.values())
+    for target, some in chosen.items():
+        yield Answers(system, target, blocks=lambda some=some: cosine_blocks(some), **about)
+
+
+def _refuse_training(one: Answers, folds: tuple[Split, ...]) -> None:
+    """Refuse rows that no fold tests."""
+    unit = folds[0].unit
+    found = set((one.image if unit == "image" else one.recording).tolist())
+    wrong = sorted(found - {i for fold in folds for i in fold.test})
+    if wrong:
+        raise NeurovisError(
+            f"{one.source}: {unit} {wrong[0]!r} is scored and no split tests it; predict the test side "
+            "alone."
+        )
+
+
+def _protocol(folds: tuple[Split, ...]) -> str:
+    name = folds[0].protocol
+    return name if len(folds) == 1 else f"{name}, {len(folds)} folds ({folds[0].unit}s left out)"
+
+
+def _gallery_text(
+    gallery: np.ndarray, stimuli: Stimuli, folds: tuple[Split, ...], category: bool
+) -> str:
+    if category and stimuli.category[stimuli.index(gallery)].any():
+        return f"{len(gallery)} categories (mean of the pictures of each)"
+    tested = {i for fold in folds if fold.unit == "image" for i in fold.test}
+    kind = "test images" if tested.issuperset(gallery.tolist()) else "images"
+    return f"{len(gallery)} {kind} (shown image)"
+
+
+def _interval_text(category: bool) -> str:
+    over = (
+        "the wider of a bootstrap over trials (within recording and category) and Student's "
+        "interval over recordings"
+        if category
+        else "bootstrap over images (repeats and subjects of an image move together), at least "
+        "Wilson's where fewer than five images inform it"
+    )
+    return f"95 %, {over}; {statistics.N_DRAWS} draws, seed 0"
+
+
+# ---- scoring -----------------------------------------------------------------------------------
+
+
+def _groups(one: Answers) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Rows of each number of averaged trials and subject, all subjects first."""
+    for n_averaged in np.unique(one.n_averaged)[::-1].tolist():
+        rows = one.n_averaged == n_averaged
+        for subject in ["all", *np.unique(one.subject[rows]).tolist()]:
+            yield n_averaged, subject, rows & ((one.subject == subject) | (subject == "all"))
+
+
+def _score(
+    one: Answers, category: bool, gallery: str, protocol: str, notes: list[str]
+) -> tuple[list[scoring.Scored], dict[str, np.ndarray]]:
+    """Scores of one system and target, and what `per_item.h5` keeps of it."""
+    shown, n_gallery = one.shown, len(one.gallery)
+    metrics = scoring.CATEGORY if category else scoring.RETRIEVAL
+    for metric in metrics:
+        if not metric.fits(n_gallery):
+            notes.append(f"{metric.label} left out: the gallery has {n_gallery} items.")
+    metrics = tuple(metric for metric in metrics if metric.fits(n_gallery))
+    if not metrics:
+        raise NeurovisError("gallery: expected two items or more, found one; add images to it.")
+    above, tied, items, similarity = _rank_rows(one, shown, category)
+    results = []
+    recording = np.array([f"{s}/{r}" for s, r in zip(one.subject, one.recording)])
+    for n_averaged, subject, rows in _groups(one):
+        about = {"system": one.system, "target": one.target, "subject": subject}
+        common = {"gallery": gallery, "protocol": protocol}
+        common |= {"about": {**about, "n_averaged": n_averaged, "n_rows": int(rows.sum())}}
+        if category:
+            rows &= _complete(shown, recording, rows, n_gallery, notes)
+            results += scoring.score_categories(
+                metrics, similarity[rows], shown[rows], recording[rows], common
+            )
+        else:
+            results += scoring.score_images(
+                metrics, one.image[rows], above[rows], tied[rows], n_gallery, common
+            )
+    return results, items
+
+
+def _complete(
+    shown: np.ndarray, recording: np.ndarray, rows: np.ndarray, n_gallery: int, notes: list[str]
+) -> np.ndarray:
+    """Rows of recordings that hold all categories: array of bool (row,)."""
+    complete = np.zeros(len(rows), bool)
+    for name in np.unique(recording[rows]).tolist():
+        inside = rows & (recording == name)
+        if len(np.unique(shown[inside])) == n_gallery:
+            complete |= inside
+        else:
+            notes.append(f"recording {name!r} left out: it lacks trials of a category.")
+    if not complete.any():
+        raise NeurovisError(
+            f"prediction: expected recordings with trials of all {n_gallery} categories, found none; "
+            "leave out longer recordings."
+        )
+    return complete
+
+
+def _rank_rows(
+    one: Answers, shown: np.ndarray, category: bool
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
+    """Walk the similarities once: places of all rows, the best items of the rows to show."""
+    above, tied = np.empty(len(shown), int), np.empty(len(shown), int)
+    chosen = one.n_averaged == (one.n_averaged.min() if category else one.n_averaged.max())
+    n_best = min(BEST, len(one.gallery))
+    first = np.empty((chosen.sum(), n_best), int)
+    values = np.empty(first.shape, np.float32)
+    kept, done = [], 0
+    for rows, similarity in one.blocks():
+        above[rows], tied[rows] = place(similarity, shown[rows], rows.start)
+        some = similarity[chosen[rows]]
+        if len(some):
+            stop = done + len(some)
+            first[done:stop] = best(some, n_best)
+            values[done:stop] = np.take_along_axis(some, first[done:stop], axis=1)
+            done = stop
+        if category:
+            kept.append(similarity)
+    items = {name: getattr(one, name)[chosen] for name in ("image", "subject", "n_averaged")}
+    items |= {"rank": rank(above, tied)[chosen], "best": one.gallery[first], "similarity": values}
+    items |= {f"top{k}": top_credit(above, tied, k)[chosen] for k in (1, 5)}
+    items |= {f"single/{k}": v for k, v in _single_trials(one, above, tied).items()}
+    return above, tied, items, np.concatenate(kept) if category else None
+
+
+def _single_trials(one: Answers, above: np.ndarray, tied: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean rank and credit over the single trials of each image and subject."""
+    rows = one.n_averaged == 1
+    pair = np.stack([one.image[rows], one.subject[rows]], axis=1)
+    if not rows.any():
+        return {}
+    pair, code, n = np.unique(pair, axis=0, return_inverse=True, return_counts=True)
+    values = {"rank": rank(above, tied)[rows]}
+    values |= {f"top{k}": top_credit(above, tied, k)[rows] for k in (1, 5)}
+    mean = {name: np.bincount(code.ravel(), value) / n for name, value in values.items()}
+    return {"image": pair[:, 0], "subject": pair[:, 1], "n": n, **mean}
+
+
+# ---- the table ---------------------------------------------------------------------------------
+
+
+def _number(score: Score, value: float) -> str:
+    """A value as it is read: per cent of shares, plain ranks and ratios."""
+    if score.name == "median_rank":
+        return f"{value:.1f}"
+    if score.name in ("auc", "relative_rank") or "/" in score.about.get("comparison", ""):
+        return f"{value:.3f}"
+    return f"{100 * value:.1f} %"
+
+
+def _cell(score: Score) -> str:
+    low, high = _number(score, score.low), _number(score, score.high)
+    return f"{_number(score, score.value)} [{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
+
+
+def table(scores: list[Score]) -> str:
+    """A table for the terminal: systems by metric, subjects one by one, comparisons, control.
+
+    Parameters
+    ----------
+    scores : list of Score
+        From `evaluate_run`, `evaluate_prediction` or `load_scores`.
+
+    Returns
+    -------
+    str
+    """
+    plain = [s for s in scores if "comparison" not in s.about]
+    observers = [s for s in plain if not s.about["target"]]
+    lines: list[str] = []
+    for target in dict.fromkeys(s.about["target"] for s in plain if s.about["target"]) or [""]:
+        some = [s for s in plain if s.about["target"] == target]
+        first = (some + observers)[0]
+        lines.append(f"target {target}: {first.gallery}, protocol {first.protocol}, 95 % intervals")
+        for n_averaged in dict.fromkeys(s.about["n_averaged"] for s in some):
+            here = [
+                s for s in some + observers * bool(target) if s.about["n_averaged"] == n_averaged
+            ]
+            lines += [*_block(here, n_averaged), ""]
+    chosen = scoring.headline(plain)
+    for score in scores:
+        spoken = all(score.about[k] == chosen[k] for k in ("target", "n_averaged", "subject"))
+        if "comparison" in score.about and spoken and score.name in ("top1", "top5", "auc"):
+            lines.append(f"{score.about['comparison']}, {score.name}: {_cell(score)}")
+    control = scoring.check_control(plain)
+    if control:
+        state = "at chance" if control["at_chance"] else "NOT at chance: look for a leak"
+        lines.append(
+            f"shuffled-label control {state}: {control['metric']} {control['value']:.3f} "
+            f"[{control['low']:.3f}, {control['high']:.3f}], chance {control['chance']:.3f}"
+        )
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _block(scores: list[Score], n_averaged: int) -> list[str]:
+    """Lines for one target and number of averaged trials."""
+    pooled = [s for s in scores if s.about["subject"] == "all"]
+    names = list(dict.fromkeys(s.name for s in pooled))
+    unit = {"image": "images", "trial": "trials"}[pooled[0].about["resampled"]]
+    kind = "single trials" if n_averaged == 1 else f"mean of {n_averaged} trials"
+    chance = {s.name: _number(s, s.chance) for s in pooled}
+    rows = [[f"{kind}, n = {pooled[0].n} {unit}", *names]]
+    rows.append(["chance", *(chance[name] for name in names)])
+    for system in dict.fromkeys(s.about["system"] for s in pooled):
+        for subject in dict.fromkeys(s.about["subject"] for s in scores):
+            cells = {
+                s.name: _cell(s)
+                for s in scores
+                if s.about["system"] == system and s.about["subject"] == subject
+            }
+            label = system if subject == "all" else f"  subject {subject}"
+            if cells and (subject == "all" or system in ("tower", "prediction")):
+                rows.append([label, *(cells.get(name, "-") for name in names)])
+    return _columns(rows)

@@ -1,0 +1,257 @@
+"""Statistics: bootstrap intervals, paired comparisons, permutation.
+
+Comes in: one value per row, and the item (image) that each row is of. Goes out: bootstrap draws and
+their interval. Items are resampled, not rows: all repeats of an image and all subjects who saw it
+move together, as they would if other images had been chosen. Draws are a matrix of counts (draw,
+item), so that a statistic over all draws is one matrix product, and the same seed gives the same
+draws to every system, which pairs their comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from neurovis.errors import NeurovisError
+
+N_DRAWS = 2000
+LEVEL = 0.95
+# two-sided 95 % quantile of the normal distribution
+Z = 1.959963984540054
+FEW = 5
+
+
+@lru_cache(maxsize=4)
+def resample_counts(n_items: int, n_draws: int = N_DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each item enters each bootstrap draw: array (draw, item) float32, read-only.
+
+    Every row sums to `n_items`.
+    """
+    if n_items < 1:
+        raise NeurovisError("bootstrap: expected at least one item, found none; check the rows.")
+    rng = np.random.default_rng([seed, n_items])
+    counts = np.empty((n_draws, n_items), np.float32)
+    step = max(1, 2**20 // n_items)
+    for start in range(0, n_draws, step):
+        n = min(step, n_draws - start)
+        drawn = rng.integers(n_items, size=(n, n_items)) + np.arange(n)[:, None] * n_items
+        counts[start : start + n] = np.bincount(drawn.ravel(), minlength=n * n_items).reshape(n, -1)
+    counts.flags.writeable = False
+    return counts
+
+
+def stratified_counts(stratum: np.ndarray, n_draws: int = N_DRAWS, seed: int = 0) -> np.ndarray:
+    """As `resample_counts`, drawing within each stratum so that its size never changes.
+
+    Parameters
+    ----------
+    stratum : array (item,)
+        Label of each item's stratum.
+    n_draws : int
+    seed : int
+
+    Returns
+    -------
+    array (draw, item) float32
+    """
+    _, code = np.unique(stratum, return_inverse=True)
+    counts = np.zeros((n_draws, len(code)), np.float32)
+    for i in range(code.max() + 1):
+        inside = np.flatnonzero(code == i)
+        counts[:, inside] = resample_counts(len(inside), n_draws, seed + 1000 * (i + 1))
+    return counts
+
+
+def bootstrap_mean(value: np.ndarray, item: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean over rows in every bootstrap draw of items.
+
+    Parameters
+    ----------
+    value : array (row,) or (row, metric)
+    item : array of int (row,)
+        Item of each row, 0 to n_items - 1, each at least once.
+    counts : array (draw, item)
+
+    Returns
+    -------
+    array (draw,) or (draw, metric)
+    """
+    value = np.asarray(value, np.float64)
+    columns = value.reshape(len(value), -1).T
+    n_items = counts.shape[1]
+    sums = np.stack([np.bincount(item, column, minlength=n_items) for column in columns], axis=1)
+    rows = np.bincount(item, minlength=n_items).astype(np.float64)
+    draws = (counts @ sums) / (counts @ rows)[:, None]
+    return draws.reshape(-1, *value.shape[1:])
+
+
+def bootstrap_median(value: np.ndarray, item: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Median over rows in every bootstrap draw of items.
+
+    Parameters
+    ----------
+    value : array (row,)
+    item : array of int (row,)
+    counts : array (draw, item)
+
+    Returns
+    -------
+    array (draw,)
+    """
+    from scipy import sparse
+
+    levels, level = np.unique(value, return_inverse=True)
+    shape = (len(levels), counts.shape[1])
+    rows_at = sparse.csr_array((np.ones(len(level), np.float32), (level, item)), shape=shape)
+    draws = np.empty(len(counts))
+    step = max(1, 2**24 // len(levels))
+    for start in range(0, len(counts), step):
+        reached = np.cumsum(rows_at @ counts[start : start + step].T, axis=0, dtype=np.float64)
+        half = reached[-1] / 2
+        lower = levels[(reached < half).sum(axis=0)]
+        upper = levels[(reached <= half).sum(axis=0)]
+        draws[start : start + step] = (lower + upper) / 2
+    return draws
+
+
+def interval(draws: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """Percentile interval of bootstrap draws."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def wilson(value: float, n: int) -> tuple[float, float]:
+    """Interval of a proportion among n items (95 %).
+
+    References
+    ----------
+    Wilson 1927, doi:10.1080/01621459.1927.10502953
+    """
+    centre = (value + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * np.sqrt(max(value * (1 - value), 0) / n + Z**2 / (4 * n**2))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def proportion_interval(
+    credit: np.ndarray, item: np.ndarray, draws: np.ndarray
+) -> tuple[float, float]:
+    """Interval of a mean credit between 0 and 1.
+
+    The bootstrap's, widened to Wilson's where fewer than five items say anything but 0 (or anything
+    but 1): there the bootstrap cannot see what it has not drawn, and 0 of 200 would get the interval
+    [0, 0].
+
+    Parameters
+    ----------
+    credit : array (row,)
+        Between 0 and 1.
+    item : array of int (row,)
+    draws : array (draw,)
+        From `bootstrap_mean`.
+
+    Returns
+    -------
+    low, high : float
+    """
+    low, high = interval(draws)
+    informative = min(len(np.unique(item[credit > 0])), len(np.unique(item[credit < 1])))
+    if informative < FEW:
+        floor, ceiling = wilson(float(np.mean(credit)), len(np.unique(item)))
+        low, high = min(low, floor), max(high, ceiling)
+    return low, high
+
+
+def compare(first: np.ndarray, second: np.ndarray, how: str = "difference") -> tuple[float, float]:
+    """Interval of a paired comparison, from the draws of both systems with the same counts.
+
+    Parameters
+    ----------
+    first, second : array (draw,)
+    how : {"difference", "ratio"}
+
+    Returns
+    -------
+    low, high : float
+
+    Raises
+    ------
+    NeurovisError
+        If a ratio would divide by zero in some draw.
+    """
+    if how == "difference":
+        return interval(first - second)
+    if not (second > 0).all():
+        raise NeurovisError(
+            "ratio: expected a second system above 0 in every draw, found 0; compare by difference."
+        )
+    return interval(first / second)
+
+
+def newcombe(first: float, second: float, n: int) -> tuple[float, float]:
+    """Interval of the difference of two proportions among n items each, taken as independent.
+
+    References
+    ----------
+    Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I
+    """
+    (low1, high1), (low2, high2) = wilson(first, n), wilson(second, n)
+    difference = first - second
+    low = difference - np.hypot(first - low1, high2 - second)
+    return float(low), float(difference + np.hypot(high1 - first, second - low2))
+
+
+def t_interval(value: np.ndarray) -> tuple[float, float]:
+    """Student's 95 % interval of the mean of a few recordings or subjects.
+
+    With six values a percentile bootstrap is too narrow (Hesterberg 2015,
+    doi:10.1080/00031305.2015.1089789).
+
+    Parameters
+    ----------
+    value : array (recording,)
+        At least two.
+    """
+    from scipy.special import stdtrit
+
+    n = len(value)
+    half = stdtrit(n - 1, (1 + LEVEL) / 2) * np.std(value, ddof=1) / np.sqrt(n)
+    return float(np.mean(value) - half), float(np.mean(value) + half)
+
+
+def permutation_null(
+    statistic: Callable[[np.ndarray], float],
+    label: np.ndarray,
+    n_draws: int = N_DRAWS,
+    seed: int = 0,
+    stratum: np.ndarray | None = None,
+) -> np.ndarray:
+    """Values of a statistic when labels are shuffled.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes labels (row,), gives a number.
+    label : array (row,)
+    n_draws : int
+    seed : int
+    stratum : array (row,), optional
+        Labels are shuffled within each stratum only (a recording).
+
+    Returns
+    -------
+    array (draw,)
+        With the true value v, ``(1 + sum(null >= v)) / (1 + n_draws)`` is a valid p-value.
+    """
+    rng = np.random.default_rng(seed)
+    label = np.asarray(label)
+    stratum = np.zeros(len(label), int) if stratum is None else np.asarray(stratum)
+    home = np.argsort(stratum, kind="stable")
+    null = np.empty(n_draws)
+    for draw in range(n_draws):
+        order = np.lexsort((rng.random(len(label)), stratum))
+        shuffled = np.empty_like(label)
+        shuffled[home] = label[order]
+        null[draw] = statistic(shuffled)
+    return null

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pydantic
 
 from neurovis.brain.base import BrainEncoder, Shape
 from neurovis.errors import NeurovisError, unknown
@@ -31,7 +32,7 @@ class Braindecode(BrainEncoder, name="braindecode"):
     """
 
     model: str = "EEGNet"
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = pydantic.Field(default_factory=dict)
     accept_noncommercial: bool = False
 
     def build(self, shape: Shape) -> Any:

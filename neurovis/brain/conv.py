@@ -75,8 +75,8 @@ def _tower(config: Conv, shape: Shape) -> Any:
             # the margin keeps the Fourier basis from wrapping one side of the head to the other
             points = 0.1 + 0.8 * np.where(known[:, None], flat, 0.5)
             k = np.arange(config.n_harmonics)
-            phase = 2 * math.pi * (
-                points[:, :1, None] * k[:, None] + points[:, 1:, None] * k[None, :]
+            phase = (
+                2 * math.pi * (points[:, :1, None] * k[:, None] + points[:, 1:, None] * k[None, :])
             )
             phase = phase.reshape(len(points), -1)
             basis = np.concatenate([np.cos(phase), np.sin(phase)], 1).astype(np.float32)

@@ -99,10 +99,15 @@ class RidgeModel:
 
     def predict(self, signal: np.ndarray) -> np.ndarray:
         """Predict targets: array (row, dim) float32."""
-        return np.asarray(signal, np.float32).reshape(len(signal), -1) @ self.coef_ + self.intercept_
+        return (
+            np.asarray(signal, np.float32).reshape(len(signal), -1) @ self.coef_ + self.intercept_
+        )
 
     def tensors(self) -> dict[str, Any]:
         """Weights as torch tensors, for safetensors."""
         import torch
 
-        return {"coef": torch.from_numpy(self.coef_), "intercept": torch.from_numpy(self.intercept_)}
+        return {
+            "coef": torch.from_numpy(self.coef_),
+            "intercept": torch.from_numpy(self.intercept_),
+        }

@@ -1,0 +1,245 @@
+"""From prepared trials to batches: channels aligned across subjects, repeats averaged, blocks read ahead.
+
+Comes in: a prepared folder (``sub-*/trials.h5``, ``stimuli.csv``, ``split*.json``). Goes out: float32
+blocks (row, channel, time) over the union of the subjects' channels, absent channels at 0 and marked
+in `present`. Small recordings are kept in memory, larger ones are read batch by batch from disk.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurovis.brain.base import Shape
+from neurovis.config import Config, how
+from neurovis.errors import NeurovisError, unknown
+from neurovis.records import Split, Stimuli, Trials
+
+Item = tuple[int, np.ndarray]
+"""A row of a batch: number of the subject, and the trials to average."""
+
+
+class Data(Config):
+    """Which prepared trials, and which part of them.
+
+    Parameters
+    ----------
+    path : str
+        Prepared folder, the output of ``neurovis preprocess``.
+    subjects : tuple of str
+        All if empty.
+    tmin, tmax : float, s
+        Part of the epochs to use; all if None.
+    memory : float, GiB
+        Keep the signals in memory where they take less.
+    """
+
+    path: str = how("")
+    subjects: tuple[str, ...] = ()
+    tmin: float | None = None
+    tmax: float | None = None
+    memory: float = how(6.0)
+
+
+class Recordings:
+    """Trials of several subjects with their channels aligned.
+
+    Parameters
+    ----------
+    data : Data
+
+    Attributes
+    ----------
+    subjects : tuple of str
+    trials : list of Trials
+    stimuli : Stimuli
+    folds : tuple of Split
+    present : array of bool (subject, channel)
+
+    Raises
+    ------
+    NeurovisError
+        If files are missing, sampling differs between subjects, or the window is outside the epochs.
+    """
+
+    def __init__(self, data: Data):
+        folder = Path(data.path)
+        if not (folder / "stimuli.csv").is_file():
+            raise NeurovisError(
+                f"data.path: expected a prepared folder with stimuli.csv, found {data.path!r}; "
+                "run neurovis preprocess and give the folder it names."
+            )
+        self.folder = folder
+        self.stimuli = Stimuli.read(folder / "stimuli.csv")
+        self.folds = Split.read_folds(folder)
+        files = {p.parent.name.removeprefix("sub-"): p for p in folder.glob("sub-*/trials.h5")}
+        for subject in data.subjects:
+            if subject not in files:
+                raise NeurovisError(unknown("subject", subject, files))
+        self.subjects = tuple(data.subjects) or tuple(sorted(files))
+        if not self.subjects:
+            raise NeurovisError(f"{folder}: no sub-*/trials.h5 in it; run neurovis preprocess.")
+        self.trials = [Trials.open(files[subject]) for subject in self.subjects]
+        self._align(data)
+        for split in self.folds:
+            split.check(self.stimuli)
+        size = sum(len(t) for t in self.trials) * self.n_chans * self.n_times * 4
+        self._kept: list[np.ndarray] | None = None
+        if size <= data.memory * 2**30:
+            self._kept = [self._load(s, slice(None)) for s in range(len(self.subjects))]
+
+    def _align(self, data: Data) -> None:
+        first = self.trials[0]
+        for trials, subject in zip(self.trials, self.subjects):
+            same = (trials.sfreq, trials.signal.shape[2]) == (first.sfreq, first.signal.shape[2])
+            if not same or abs(trials.tmin - first.tmin) > 1e-6:
+                raise NeurovisError(
+                    f"sub-{subject}/trials.h5: expected {first.signal.shape[2]} samples from "
+                    f"{first.tmin:g} s at {first.sfreq:g} Hz as in sub-{self.subjects[0]}, found "
+                    f"{trials.signal.shape[2]} from {trials.tmin:g} s at {trials.sfreq:g} Hz; "
+                    "preprocess all subjects with one config."
+                )
+            self.stimuli.index(np.unique(trials.image))
+        low = -np.inf if data.tmin is None else data.tmin - 1e-6
+        high = np.inf if data.tmax is None else data.tmax + 1e-6
+        keep = np.flatnonzero((first.times >= low) & (first.times <= high))
+        if len(keep) == 0:
+            raise NeurovisError(
+                f"data.tmin, data.tmax: expected a window inside {first.times[0]:g} to "
+                f"{first.times[-1]:g} s, found {data.tmin} to {data.tmax}."
+            )
+        self._window = slice(keep[0], keep[-1] + 1)
+        self.times = first.times[self._window]
+        self.n_times = len(self.times)
+        names: dict[str, tuple[str, np.ndarray]] = {}
+        for trials in self.trials:
+            for name, kind, place in zip(
+                trials.channel_name, trials.channel_type, trials.channel_position
+            ):
+                names.setdefault(str(name), (str(kind), place))
+        # channels that every subject has keep their order; the others come after it
+        self.channel_name = tuple(names)
+        self.channel_type = tuple(kind for kind, _ in names.values())
+        self.channel_position = np.array([place for _, place in names.values()], np.float32)
+        self.n_chans = len(names)
+        where = {name: i for i, name in enumerate(self.channel_name)}
+        self._columns = [np.array([where[str(n)] for n in t.channel_name]) for t in self.trials]
+        self.present = np.zeros((len(self.trials), self.n_chans), bool)
+        for row, columns in zip(self.present, self._columns):
+            row[columns] = True
+
+    def shape(self, outputs: dict[str, int]) -> Shape:
+        """What a tower is built from."""
+        return Shape(
+            n_times=self.n_times,
+            sfreq=self.trials[0].sfreq,
+            channel_name=self.channel_name,
+            channel_type=self.channel_type,
+            channel_position=self.channel_position,
+            subjects=self.subjects,
+            outputs=outputs,
+            tmin=float(self.times[0]),
+        )
+
+    def _load(self, subject: int, rows: Any) -> np.ndarray:
+        block = self.trials[subject].read(rows)[:, :, self._window]
+        columns = self._columns[subject]
+        if len(columns) == self.n_chans and (np.diff(columns) == 1).all():
+            return np.ascontiguousarray(block)
+        out = np.zeros((len(block), self.n_chans, self.n_times), np.float32)
+        out[:, columns] = block
+        return out
+
+    def read(self, subject: int, rows: Any) -> np.ndarray:
+        """Signals of trials of one subject: array (row, channel, time) float32."""
+        return self._load(subject, rows) if self._kept is None else self._kept[subject][rows]
+
+    def averages(self, items: Sequence[Item]) -> np.ndarray:
+        """One mean over trials per item: array (item, channel, time) float32."""
+        out = np.empty((len(items), self.n_chans, self.n_times), np.float32)
+        for number in sorted({subject for subject, _ in items}):
+            mine = [i for i, (subject, _) in enumerate(items) if subject == number]
+            counts = np.array([len(items[i][1]) for i in mine])
+            for start in range(0, len(mine), 256):
+                part, n = mine[start : start + 256], counts[start : start + 256]
+                block = self.read(number, np.concatenate([items[i][1] for i in part]))
+                if (n == 1).all():
+                    out[part] = block
+                else:
+                    begin = np.concatenate([[0], np.cumsum(n)[:-1]])
+                    out[part] = np.add.reduceat(block, begin, axis=0) / n[:, None, None]
+        return out
+
+    def items(self, split: Split, side: str, single: bool = False) -> tuple[list[Item], np.ndarray]:
+        """Items of one side: one per subject and image, or one per trial.
+
+        Returns
+        -------
+        list of Item
+        array of str (item,)
+            Image of each.
+        """
+        items: list[Item] = []
+        images: list[str] = []
+        for number, trials in enumerate(self.trials):
+            rows = split.rows(side, trials)
+            if single or split.unit == "recording":
+                items += [(number, np.array([row])) for row in rows]
+                images += trials.image[rows].tolist()
+            else:
+                order = rows[np.argsort(trials.image[rows], kind="stable")]
+                names, starts = np.unique(trials.image[order], return_index=True)
+                items += [(number, group) for group in np.split(order, starts[1:])]
+                images += names.tolist()
+        return items, np.array(images, dtype=str)
+
+    def close(self) -> None:
+        """Close the files."""
+        for trials in self.trials:
+            trials.close()
+
+
+def ahead(make: Callable[[Any], Any], over: Sequence[Any], depth: int = 2) -> Iterator[Any]:
+    """Make items in a thread while the caller works on the ones before; order kept.
+
+    An error in the thread is raised in the caller.
+    """
+    waiting: queue.Queue = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(entry: Any) -> None:
+        while not stop.is_set():
+            try:
+                waiting.put(entry, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in over:
+                if stop.is_set():
+                    return
+                put((make(item), None))
+            put((None, StopIteration()))
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            value, error = waiting.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield value
+    finally:
+        stop.set()
+        thread.join()

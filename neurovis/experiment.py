@@ -1,0 +1,128 @@
+"""What an experiment's YAML may say: everything that decides the numbers of a run.
+
+Comes in: a mapping read from YAML. Goes out: one frozen, checked `Experiment`; an option that does not
+exist is refused with the nearest right one. How it is run (paths, device) stays out of its fingerprint.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+
+from neurovis.batches import Data
+from neurovis.brain.base import BrainEncoder
+from neurovis.config import Config, how
+from neurovis.errors import UsageError
+from neurovis.losses.base import Loss
+from neurovis.targets import Target, named
+
+VERSION = 1
+
+
+class Train(Config):
+    """How the tower is trained.
+
+    Parameters
+    ----------
+    epochs : int
+        At most; early stopping on validation usually ends before.
+    patience : int
+        Epochs without a better validation loss before stopping.
+    batch_size : int
+    lr, weight_decay : float
+        Of AdamW; the rate follows one cycle.
+    warmup : float
+        Share of the steps in which the rate rises.
+    clip_norm : float
+    average : {"random", "all", "none"}
+        Repeats of an image in training: a random part of them averaged anew in every epoch, all of
+        them averaged, or single trials.
+    noise : float
+        Standard deviation of noise added to training signals, relative to theirs.
+    shift : float, s
+        Largest random shift in time of training signals.
+    average_weights : float
+        Decay of the moving average of the weights that validation and prediction use; 0 for none.
+    """
+
+    epochs: pydantic.PositiveInt = 40
+    patience: pydantic.PositiveInt = 10
+    batch_size: pydantic.PositiveInt = 128
+    lr: pydantic.PositiveFloat = 3e-4
+    weight_decay: pydantic.NonNegativeFloat = 0.05
+    warmup: float = pydantic.Field(0.1, gt=0, lt=1)
+    clip_norm: pydantic.PositiveFloat = 1.0
+    average: Literal["random", "all", "none"] = "random"
+    noise: pydantic.NonNegativeFloat = 0.0
+    shift: pydantic.NonNegativeFloat = 0.0
+    average_weights: float = pydantic.Field(0.0, ge=0, lt=1)
+
+
+class Predict(Config):
+    """Which test rows are predicted.
+
+    Parameters
+    ----------
+    repeats : tuple of int
+        Numbers of repeats to average; powers of two up to all if empty.
+    draws : int
+        Random choices of repeats per image, where fewer than all are averaged.
+    average : {"signal", "prediction"}
+        What is averaged over repeats.
+    """
+
+    repeats: tuple[pydantic.PositiveInt, ...] = ()
+    draws: pydantic.PositiveInt = 4
+    average: Literal["signal", "prediction"] = "signal"
+
+
+class Experiment(Config):
+    """An experiment: everything that decides its numbers.
+
+    Parameters
+    ----------
+    version : int
+        Of this file's format.
+    name : str
+    data : Data
+    targets : dict of Target
+        By name; a plain string is an encoder.
+    brain : BrainEncoder
+    loss : Loss
+    train : Train
+    predict : Predict
+    baseline : BrainEncoder
+        Closed-form model trained on the same trials.
+    control : {"tower", "baseline", "none"}
+        What is trained on shuffled labels.
+    seed : int
+    device : str
+        ``auto``, ``cpu``, ``cuda``.
+    """
+
+    version: int = VERSION
+    name: str = "run"
+    data: Data = Data()
+    targets: dict[str, Target] = pydantic.Field(default_factory=lambda: {"image": Target()})
+    brain: BrainEncoder = pydantic.Field("conv", validate_default=True)
+    loss: Loss = pydantic.Field("clip_mse", validate_default=True)
+    train: Train = Train()
+    predict: Predict = Predict()
+    baseline: BrainEncoder = pydantic.Field("ridge", validate_default=True)
+    control: Literal["tower", "baseline", "none"] = "tower"
+    seed: int = 0
+    device: str = how("auto")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _read_targets(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            if int(value.get("version", VERSION)) > VERSION:
+                raise UsageError(
+                    f"experiment: version {value['version']}, this neurovis reads up to {VERSION}; "
+                    "update neurovis."
+                )
+            if isinstance(value.get("targets"), dict):
+                value = {**value, "targets": named(value["targets"])}
+        return value

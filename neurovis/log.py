@@ -1,0 +1,53 @@
+"""What training leaves to look at: ``log.csv``, TensorBoard where it is installed, a progress bar."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from neurovis.store import atomic
+
+
+class Log:
+    """``log.csv``: one row per epoch; rows after the epoch a run resumes from are dropped."""
+
+    columns = ("stage", "step", "epoch", "loss", "contrastive", "mse", "cosine")
+    columns += ("validation_loss", "validation_top5", "seconds")
+
+    def __init__(self, path: Path, stage: str, epoch: int):
+        self.path, self.stage = path, stage
+        rows = []
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as handle:
+                rows = list(csv.DictReader(handle))
+        rows = [r for r in rows if r["stage"] != stage or int(r["epoch"]) <= epoch]
+        with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, self.columns)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a row."""
+        row = {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
+        with self.path.open("a", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, self.columns, extrasaction="ignore")
+            writer.writerow({"stage": self.stage, **row})
+
+
+class Bar:
+    """Progress over epochs."""
+
+    def __init__(self, total: int, done: int, desc: str, quiet: bool):
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=total, initial=done, desc=desc, disable=quiet, unit="epoch")
+
+    def step(self, text: str) -> None:
+        """One epoch is done."""
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update()
+
+    def close(self) -> None:
+        """The end."""
+        self.bar.close()

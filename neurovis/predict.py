@@ -1,0 +1,329 @@
+"""From fitted models to the run's files: predictions for the same test rows by every system.
+
+Comes in: a fitted tower, a closed-form baseline, the truth of a simulated set where there is one. Goes
+out: ``systems/<system>/prediction.h5`` or ``similarity.h5``, and what evaluation and report need to
+stand alone: gallery, pictures, evoked responses, stimuli.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurovis.batches import Item, Recordings
+from neurovis.config import fingerprint
+from neurovis.errors import NeurovisError
+from neurovis.progress import progress, say
+from neurovis.records import Embeddings, Prediction, Split
+from neurovis.store import atomic, save_tensors, write_h5, write_json
+
+if TYPE_CHECKING:
+    from neurovis.experiment import Predict
+    from neurovis.train import Setup
+
+PICTURE_SIZE = 160
+TRAINING_PICTURES = 400
+
+
+@dataclass
+class Rows:
+    """Test rows: single trials, and averages of repeats.
+
+    Parameters
+    ----------
+    items : list of Item
+    image, subject, recording : array of str (row,)
+    """
+
+    items: list[Item]
+    image: np.ndarray
+    subject: np.ndarray
+    recording: np.ndarray
+
+    @property
+    def n_averaged(self) -> np.ndarray:
+        """Number of trials of each row."""
+        return np.array([len(rows) for _, rows in self.items])
+
+
+def test_rows(recordings: Recordings, split: Split, options: Predict, seed: int) -> Rows:
+    """Choose which test trials are averaged: the same rows for every system.
+
+    All single trials; then, for each number of repeats k, `draws` random choices of k per image and
+    subject, and one choice where k is the number that all images have.
+    """
+    items, images = recordings.items(split, "test", single=True)
+    if not items:
+        raise NeurovisError(
+            f"split: no test trial is among {', '.join(recordings.subjects)}, expected some; "
+            "check that the split's ids are those of trials.h5."
+        )
+    images = list(images)
+    if split.unit == "image":
+        grouped, names = recordings.items(split, "test")
+        most = min(len(rows) for _, rows in grouped)
+        powers = [2**i for i in range(1, 12) if 2**i < most]
+        wanted = sorted(set(options.repeats or (*powers, most)) - {1})
+        if wanted and wanted[-1] > most:
+            raise NeurovisError(
+                f"predict.repeats: expected at most {most} (the repeats that every test image has), "
+                f"found {wanted[-1]}."
+            )
+        generator = np.random.default_rng([seed, 7])
+        for k in wanted:
+            for _ in range(1 if k == most else options.draws):
+                for (subject, rows), image in zip(grouped, names):
+                    chosen = np.sort(generator.choice(rows, k, replace=False))
+                    items.append((subject, chosen))
+                    images.append(str(image))
+    subject = np.array([recordings.subjects[s] for s, _ in items], dtype=str)
+    names = [trials.recording for trials in recordings.trials]
+    found = [np.unique(names[s][rows]) for s, rows in items]
+    recording = np.array([f[0] if len(f) == 1 else "" for f in found], dtype=str)
+    return Rows(items, np.array(images), subject, recording)
+
+
+test_rows.__test__ = False  # not a test, whatever pytest thinks of its name
+
+
+def heads(setup: Setup, model: Any, items: list[Item]) -> dict[str, Any]:
+    """What every head of a tower says of items: tensors (item, dim) on the CPU."""
+    import torch
+
+    parts: dict[str, list] = {}
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(items), 256):
+            block = items[start : start + 256]
+            subject = torch.tensor([s for s, _ in block])
+            present = torch.from_numpy(setup.recordings.present)[subject]
+            signal = torch.from_numpy(setup.recordings.averages(block))
+            said = model(*(t.to(setup.device) for t in (signal, subject, present)))
+            for name, value in said.items():
+                parts.setdefault(name, []).append(value.float().cpu())
+    return {name: torch.cat(values) for name, values in parts.items()}
+
+
+def tower(setup: Setup, model: Any, rows: Rows) -> Prediction:
+    """Prediction of a trained tower."""
+    average = setup.experiment.predict.average
+    if average == "signal":
+        said = {k: v.numpy() for k, v in heads(setup, model, rows.items).items()}
+    else:
+        said = {k: v.numpy() for k, v in heads(setup, model, _singles(rows)).items()}
+        said = {k: _averaged(v, rows) for k, v in said.items()}
+    return _prediction(setup, {k: said[k] for k in setup.vectors}, rows)
+
+
+def _singles(rows: Rows) -> list[Item]:
+    return [item for item in rows.items if len(item[1]) == 1]
+
+
+def _averaged(single: np.ndarray, rows: Rows) -> np.ndarray:
+    """Mean of single trials' vectors for every row."""
+    place = {(s, r[0]): i for i, (s, r) in enumerate(_singles(rows))}
+    return np.stack([single[[place[s, r] for r in group]].mean(0) for s, group in rows.items])
+
+
+def _prediction(setup: Setup, vector: dict[str, np.ndarray], rows: Rows) -> Prediction:
+    model = fingerprint(setup.experiment)
+    return Prediction(vector, rows.image, rows.subject, rows.n_averaged, rows.recording, model)
+
+
+def closed_form(
+    setup: Setup, brain: Any, system: str, rows: Rows, shuffle: bool = False
+) -> Prediction:
+    """Fit a closed-form model per subject on training and validation images; predict the rows.
+
+    It needs no early stopping, so the validation images train it too: the baseline sees all that
+    the tower sees.
+    """
+    from neurovis.train import shuffled
+
+    recordings, split = setup.recordings, setup.split
+    items, images = recordings.items(split, "train")
+    more, more_images = recordings.items(split, "validation")
+    items, images = items + more, np.concatenate([images, more_images])
+    if shuffle:
+        images = shuffled(images, items, recordings, split, setup.experiment.seed)
+    widths = {k: v.vector.shape[1] for k, v in setup.vectors.items()}
+    truth = np.concatenate(list(setup.truth(images).values()), axis=1)
+    out = np.empty((len(rows.items), truth.shape[1]), np.float32)
+    weights = {}
+    subjects = range(len(recordings.subjects))
+    for number in progress(subjects, f"fitting {system}{setup.fold}", quiet=setup.quiet):
+        mine = [i for i, (subject, _) in enumerate(items) if subject == number]
+        asked = [i for i, (subject, _) in enumerate(rows.items) if subject == number]
+        if not asked:
+            continue
+        keep = recordings.present[number]
+        signal = recordings.averages([items[i] for i in mine])[:, keep]
+        model = brain.build(None).fit(signal, truth[mine])
+        for start in range(0, len(asked), 512):
+            block = asked[start : start + 512]
+            signal = recordings.averages([rows.items[i] for i in block])[:, keep]
+            out[block] = model.predict(signal)
+        tensors = model.tensors().items()
+        weights |= {f"{recordings.subjects[number]}/{k}": v for k, v in tensors}
+    path = setup.folder / "systems" / system / f"model{setup.fold}.safetensors"
+    save_tensors(path, weights, brain=brain.component)
+    parts = np.split(out, np.cumsum(list(widths.values()))[:-1], axis=1)
+    return _prediction(setup, dict(zip(widths, parts)), rows)
+
+
+def limits(setup: Setup, rows: Rows) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Similarities of the two ideal observers, where the prepared folder holds the truth."""
+    recordings, split = setup.recordings, setup.split
+    truths = [recordings.folder / f"sub-{s}" / "truth.h5" for s in recordings.subjects]
+    if split.unit != "image" or not all(path.is_file() for path in truths):
+        return
+    from neurovis.world.observers import observe
+
+    gallery = np.unique(rows.image)
+    similarity: dict[str, np.ndarray] = {}
+    for number, path in enumerate(truths):
+        say(f"observers of sub-{recordings.subjects[number]}", setup.quiet)
+        trials = recordings.trials[number]
+        seen = [split.rows(side, trials) for side in ("train", "validation")]
+        mine = [i for i, (subject, _) in enumerate(rows.items) if subject == number]
+        asked = [rows.items[i][1] for i in mine]
+        for name, block in observe(trials, path, np.concatenate(seen), asked, gallery).items():
+            full = similarity.setdefault(
+                name, np.zeros((len(rows.items), len(gallery)), np.float32)
+            )
+            full[mine] = block
+    about = {
+        "image": rows.image,
+        "subject": rows.subject,
+        "n_averaged": rows.n_averaged,
+        "recording": rows.recording,
+        "gallery": gallery,
+    }
+    for name, block in similarity.items():
+        yield name, {"similarity": block, **about}
+
+
+def save_shape(setup: Setup, shape: Any) -> None:
+    """Keep what the tower was built from beside its weights."""
+    write_json(setup.folder / "shape.json", shape.to_dict())
+
+
+def finish(setup: Setup, parts: dict[str, list]) -> None:
+    """Write predictions of all folds, gallery, pictures, evoked responses and stimuli."""
+    folder, recordings = setup.folder, setup.recordings
+    for system, blocks in parts.items():
+        place = folder / "systems" / system
+        if isinstance(blocks[0], Prediction):
+            _joined(blocks).write(place / "prediction.h5")
+        else:
+            write_h5(place / "similarity.h5", "neurovis-similarity", blocks[0])
+    tower_weights = sorted((folder / "systems" / "tower").glob("model*.safetensors"))
+    for path in tower_weights:
+        shutil.copyfile(path, folder / path.name)
+        path.unlink()
+    shown = np.unique(np.concatenate([p.image for p in parts["tower"]]))
+    for name, found in setup.vectors.items():
+        Embeddings(found.at(shown), shown, found.encoder).write(folder / "gallery" / f"{name}.h5")
+    recordings.stimuli.write(folder / "stimuli.csv")
+    hierarchy = recordings.folder / "hierarchy.json"
+    if hierarchy.is_file():
+        write_json(folder / "hierarchy.json", json.loads(hierarchy.read_text(encoding="utf-8")))
+    _pictures(setup, shown)
+    _evoked(setup)
+
+
+def _joined(blocks: list[Prediction]) -> Prediction:
+    first = blocks[0]
+    vector = {k: np.concatenate([b.vector[k] for b in blocks]) for k in first.vector}
+    names = ("image", "subject", "n_averaged", "recording")
+    columns = {k: np.concatenate([getattr(b, k) for b in blocks]) for k in names}
+    return Prediction(vector, **columns, model=first.model)
+
+
+def _pictures(setup: Setup, shown: np.ndarray) -> None:
+    """Small JPEGs of the test images and of some training images, for the report."""
+    import h5py
+    from PIL import Image
+
+    stimuli = setup.recordings.stimuli
+    others = stimuli.image[~np.isin(stimuli.image, shown)][:TRAINING_PICTURES]
+    images, pictures = [], []
+    for image in [*shown, *others]:
+        files = stimuli.files(int(stimuli.index(image)[0]))
+        if not all(path.is_file() for path in files[:4]):
+            continue
+        tiles = [Image.open(path).convert("RGB") for path in files[:4]]
+        picture = tiles[0] if len(tiles) == 1 else _sheet(tiles)
+        picture.thumbnail((PICTURE_SIZE, PICTURE_SIZE))
+        data = io.BytesIO()
+        picture.save(data, "JPEG", quality=85)
+        images.append(str(image))
+        pictures.append(np.frombuffer(data.getvalue(), np.uint8))
+    if not images:
+        say(
+            "no picture files found beside stimuli.csv: the report will show ids alone", setup.quiet
+        )
+        return
+    path = setup.folder / "pictures.h5"
+    with atomic(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs.update({"format": "neurovis-pictures", "format_version": 1})
+        file.create_dataset("image", data=images, dtype=h5py.string_dtype())
+        jpeg = file.create_dataset("jpeg", len(images), dtype=h5py.vlen_dtype(np.uint8))
+        for i, data in enumerate(pictures):
+            jpeg[i] = data
+
+
+def _sheet(tiles: list) -> Any:
+    """Four pictures of a category in one."""
+    from PIL import Image, ImageOps
+
+    half = PICTURE_SIZE // 2
+    sheet = Image.new("RGB", (2 * half, 2 * half), "white")
+    for i, tile in enumerate(tiles):
+        sheet.paste(ImageOps.fit(tile, (half, half)), ((i % 2) * half, (i // 2) * half))
+    return sheet
+
+
+def _evoked(setup: Setup) -> None:
+    """Mean response to the test images, per subject."""
+    import h5py
+
+    recordings = setup.recordings
+    path = setup.folder / "evoked.h5"
+    with atomic(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs.update({"format": "neurovis-evoked", "format_version": 1})
+        for number, subject in enumerate(recordings.subjects):
+            trials = recordings.trials[number]
+            rows = np.unique(np.concatenate([s.rows("test", trials) for s in recordings.folds]))
+            keep = recordings.present[number]
+            total = np.zeros((int(keep.sum()), recordings.n_times))
+            square = np.zeros_like(total)
+            for start in range(0, len(rows), 256):
+                block = recordings.read(number, rows[start : start + 256])[:, keep]
+                total += block.sum(0, dtype=np.float64)
+                square += (block.astype(np.float64) ** 2).sum(0)
+            mean = total / len(rows)
+            variance = np.maximum(square / len(rows) - mean**2, 0)
+            group = file.create_group(subject)
+            group["evoked"] = mean.astype(np.float32)
+            group["sem"] = np.sqrt(variance / len(rows)).astype(np.float32)
+            names = np.array(recordings.channel_name)[keep].tolist()
+            kinds = np.array(recordings.channel_type)[keep].tolist()
+            group.create_dataset("channel_name", data=names, dtype=h5py.string_dtype())
+            group.create_dataset("channel_type", data=kinds, dtype=h5py.string_dtype())
+            group["channel_position"] = recordings.channel_position[keep]
+            group.attrs.update(
+                {
+                    "sfreq": trials.sfreq,
+                    "tmin": float(recordings.times[0]),
+                    "unit": trials.unit,
+                    "n": len(rows),
+                    "modality": trials.modality,
+                }
+            )

@@ -1,0 +1,95 @@
+"""What a tower is trained to say: frozen embeddings, centred and reduced by training statistics.
+
+Comes in: an encoder's name and the images of a split. Goes out: one float32 vector per image. Centre,
+components and scales are estimated on training images alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic
+
+from neurovis.config import Config, how
+from neurovis.errors import NeurovisError
+from neurovis.records import Embeddings, Split, Stimuli
+
+
+class Target(Config):
+    """One target of a tower.
+
+    Parameters
+    ----------
+    encoder : str
+        Name of a frozen encoder, such as ``classical`` or ``timm:...@0.66``.
+    centre : bool
+        Subtract the mean over training images.
+    components : int, optional
+        Keep so many principal components of the training images.
+    whiten : float
+        0 keeps the components' variances, 1 makes them equal, between is a power of them.
+    embeddings : str
+        Path of an ``embeddings.h5`` to use instead of running the encoder.
+    """
+
+    encoder: str = "classical"
+    centre: bool = True
+    components: pydantic.PositiveInt | None = None
+    whiten: float = pydantic.Field(0.0, ge=0, le=1)
+    embeddings: str = how("")
+
+    def vectors(self, stimuli: Stimuli, split: Split, out: Path, quiet: bool = False) -> Embeddings:
+        """Vectors of all images: `Embeddings` (image, dim).
+
+        Parameters
+        ----------
+        stimuli : Stimuli
+        split : Split
+            Its training images give centre, components and scales.
+        out : Path
+            Where embeddings are kept (``<out>/embeddings/``).
+        """
+        if self.embeddings:
+            found = Embeddings.read(self.embeddings)
+        else:
+            from neurovis.images import embed
+
+            found = Embeddings.read(
+                embed(self.encoder, stimuli, out, quiet=quiet) / "embeddings.h5"
+            )
+        vector = found.at(stimuli.image)
+        if vector.ndim == 3:
+            vector = vector.reshape(len(vector), -1)
+        train = split.train if split.unit == "image" else stimuli.image
+        reference = found.at(list(train)).reshape(len(train), -1)
+        encoder = {**found.encoder, "target": {"centre": self.centre, "whiten": self.whiten}}
+        encoder["target"]["components"] = self.components
+        return Embeddings(self._project(vector, reference), stimuli.image, encoder)
+
+    def _project(self, vector: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        if not self.centre and self.components is None:
+            return vector
+        centre = reference.mean(0, dtype=np.float64)
+        vector, reference = vector - centre, reference - centre
+        if self.components is None:
+            scale = np.sqrt((reference**2).sum(1).mean() / reference.shape[1]) or 1.0
+            return (vector / scale).astype(np.float32)
+        if self.components > min(len(reference) - 1, reference.shape[1]):
+            raise NeurovisError(
+                f"targets.components: expected at most {min(len(reference) - 1, reference.shape[1])} "
+                f"(training images less one, or the embedding's width), found {self.components}."
+            )
+        _, size, basis = np.linalg.svd(reference, full_matrices=False)
+        size, basis = size[: self.components], basis[: self.components]
+        deviation = size / np.sqrt(len(reference) - 1)
+        out = vector @ basis.T / deviation**self.whiten
+        # unit mean variance, so that regression losses weigh the same for every encoder
+        spread = np.sqrt(((deviation ** (1 - self.whiten)) ** 2).mean())
+        return (out / spread).astype(np.float32)
+
+
+def named(targets: dict[str, Any]) -> dict[str, Any]:
+    """Targets written as ``name: encoder`` or ``name: {encoder: ..., ...}`` as mappings."""
+    return {k: {"encoder": v} if isinstance(v, str) else v for k, v in targets.items()}

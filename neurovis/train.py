@@ -1,0 +1,439 @@
+"""Train a brain tower: setup / main / fit, one loop, readable from top to bottom.
+
+    neurovis train experiment.yaml train.epochs=20
+    neurovis train experiment.yaml --resume auto        (the default: go on where a run stopped)
+
+Comes in: an experiment's YAML that names prepared trials, targets, a tower and a loss. Goes out: a run
+folder with weights, logs, predictions of tower, baseline and control for the same test rows, and the
+limits where the truth is known. Nothing is selected on test data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurovis.batches import Item, Recordings, ahead
+from neurovis.config import build, fingerprint, load_yaml
+from neurovis.errors import NeurovisError, UsageError
+from neurovis.experiment import Experiment, Train
+from neurovis.log import Bar, Log
+from neurovis.progress import say
+from neurovis.records import Embeddings, Split
+from neurovis.store import artefact, artefact_path, atomic, is_complete, save_tensors
+
+
+@dataclass
+class Setup:
+    """What `fit` needs: data on one side, vectors to reach on the other."""
+
+    experiment: Experiment
+    recordings: Recordings
+    split: Split
+    fold: str
+    vectors: dict[str, Embeddings]
+    folder: Path
+    device: Any
+    quiet: bool
+
+    def truth(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Vectors of images per target: array (image, dim)."""
+        return {name: found.at(images) for name, found in self.vectors.items()}
+
+
+def train(
+    path: str | Path,
+    overrides: list[str] | tuple[str, ...] = (),
+    out: str | Path = ".",
+    resume: bool = True,
+    quiet: bool = False,
+) -> Path:
+    """Train what a YAML describes; a complete run is returned as it is.
+
+    Parameters
+    ----------
+    path : path
+        Of the experiment's YAML.
+    overrides : list of str
+        ``key.sub=value``.
+    out : path
+        The run goes to ``<out>/runs/<name>-<fingerprint>/``.
+    resume : bool
+        Go on from the checkpoint of an interrupted run.
+    quiet : bool
+
+    Returns
+    -------
+    Path
+        The run folder.
+    """
+    return main(build(Experiment, load_yaml(path, overrides)), Path(out), resume, quiet)
+
+
+def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = False) -> Path:
+    """Run an experiment from prepared trials to predictions."""
+    from neurovis import predict
+
+    recordings = Recordings(experiment.data)
+    identity = prepared_identity(recordings.folder)
+    folder = artefact_path(out, "runs", experiment.name, experiment, identity)
+    try:
+        if is_complete(folder):
+            say(f"{folder.name}: complete already", quiet)
+            return folder
+        inputs = {"prepared": identity}
+        with artefact(folder, experiment, inputs, experiment.seed) as partial:
+            if not resume:
+                for old in partial.glob("**/*.*"):
+                    old.unlink(missing_ok=True)
+            device = choose_device(experiment.device)
+            parts: dict[str, list] = {}
+            for number, split in enumerate(recordings.folds):
+                fold = "" if len(recordings.folds) == 1 else f"-{number + 1:02d}"
+                vectors = {
+                    name: target.vectors(recordings.stimuli, split, out, quiet)
+                    for name, target in experiment.targets.items()
+                }
+                setup = Setup(experiment, recordings, split, fold, vectors, partial, device, quiet)
+                for system, prediction in systems(setup):
+                    parts.setdefault(system, []).append(prediction)
+                split.write(partial / f"split{fold}.json")
+            predict.finish(setup, parts)
+    finally:
+        recordings.close()
+    return folder
+
+
+def systems(setup: Setup) -> Iterator[tuple[str, Any]]:
+    """Fit tower, baseline, control; yield what each says of the same test rows."""
+    from neurovis import predict
+
+    experiment, split = setup.experiment, setup.split
+    rows = predict.test_rows(setup.recordings, split, experiment.predict, experiment.seed)
+    if experiment.brain.closed_form:
+        yield "tower", predict.closed_form(setup, experiment.brain, "tower", rows)
+    else:
+        model = fit(setup, "tower")
+        yield "tower", predict.tower(setup, model, rows)
+    yield "ridge", predict.closed_form(setup, experiment.baseline, "ridge", rows)
+    if experiment.control == "tower" and not experiment.brain.closed_form:
+        yield "shuffled", predict.tower(setup, fit(setup, "shuffled", shuffle=True), rows)
+    elif experiment.control != "none":
+        one = predict.closed_form(setup, experiment.baseline, "shuffled", rows, shuffle=True)
+        yield "shuffled", one
+    yield from predict.limits(setup, rows)
+
+
+def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
+    """Train one tower and return it with its best weights.
+
+    Parameters
+    ----------
+    setup : Setup
+    system : str
+        Name in log and folders.
+    shuffle : bool
+        Permute which image each training or validation item belongs to: the control.
+
+    Returns
+    -------
+    torch.nn.Module
+    """
+    import torch
+
+    from neurovis import predict
+
+    experiment, options = setup.experiment, setup.experiment.train
+    recordings, split = setup.recordings, setup.split
+    stage = f"{system}{setup.fold}"
+    weights = setup.folder / "systems" / system / f"model{setup.fold}.safetensors"
+    torch.manual_seed(seed_of(experiment.seed, stage))
+    outputs = {name: found.vector.shape[1] for name, found in setup.vectors.items()}
+    shape = recordings.shape(outputs)
+    model = experiment.brain.build(shape).to(setup.device)
+    loss_of = experiment.loss.build().to(setup.device)
+    if weights.is_file():
+        from neurovis.store import load_tensors
+
+        model.load_state_dict(load_tensors(weights))
+        return model
+    items, images = recordings.items(split, "train", single=options.average == "none")
+    held, held_images = recordings.items(split, "validation")
+    if not held:
+        raise NeurovisError(
+            f"split{setup.fold}.json: validation is empty, expected at least one {split.unit}; "
+            "preprocess with a validation part, early stopping needs it."
+        )
+    if shuffle:
+        images = shuffled(images, items, recordings, split, experiment.seed)
+        held_images = shuffled(held_images, held, recordings, split, experiment.seed + 1)
+    number_of = {image: i for i, image in enumerate(np.unique(recordings.stimuli.image))}
+    numbers = np.array([number_of[image] for image in images])
+    truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
+
+    groups = parameter_groups(model, loss_of, options.weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=options.lr)
+    n_batches = max(1, len(items) // options.batch_size)
+    n_steps = options.epochs * n_batches
+    cosine = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: one_cycle(step / n_steps, options.warmup)
+    )
+    checkpoint = setup.folder / f"checkpoint-{stage}.pt"
+    state = {"epoch": 0, "best": math.inf, "since": 0, "step": 0}
+    shadow = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    best = {k: v.clone() for k, v in shadow.items()}
+    if checkpoint.is_file():
+        saved = torch.load(checkpoint, map_location=setup.device, weights_only=True)
+        model.load_state_dict(saved["model"])
+        loss_of.load_state_dict(saved["loss"])
+        optimiser.load_state_dict(saved["optimiser"])
+        cosine.load_state_dict(saved["schedule"])
+        state, shadow, best = saved["state"], saved["shadow"], saved["best"]
+    log = Log(setup.folder / "log.csv", stage, state["epoch"])
+    mixed = torch.autocast(setup.device.type, torch.bfloat16, enabled=setup.device.type == "cuda")
+    bar = Bar(options.epochs, state["epoch"], f"training {stage}", setup.quiet)
+
+    while state["epoch"] < options.epochs and state["since"] < options.patience:
+        epoch = state["epoch"]
+        generator = np.random.default_rng([seed_of(experiment.seed, stage), epoch])
+        # the state of every generator is a function of seed and epoch: a resumed run is the same run
+        torch.manual_seed(seed_of(experiment.seed, f"{stage}/{epoch}"))
+        order = generator.permutation(len(items))
+        batches = [order[i::n_batches] for i in range(n_batches)]
+        chosen = [[pick(items[i], options.average, generator) for i in b] for b in batches]
+        seeds = generator.integers(2**32, size=n_batches)
+        started, sums = time.perf_counter(), {}
+        model.train()
+        read = ahead(
+            lambda b, chosen=chosen, seeds=seeds: augmented(
+                recordings.averages(chosen[b]), options, recordings, seeds[b]
+            ),
+            range(n_batches),
+        )
+        for rows, group, signal in zip(batches, chosen, read):
+            subject = torch.tensor([s for s, _ in group])
+            present = torch.from_numpy(recordings.present)[subject]
+            batch = {k: v[rows].to(setup.device) for k, v in truth.items()}
+            with mixed:
+                said = model(
+                    torch.from_numpy(signal).to(setup.device),
+                    subject.to(setup.device),
+                    present.to(setup.device),
+                )
+                parts = loss_of(said, batch, torch.from_numpy(numbers[rows]).to(setup.device))
+            total = parts["loss"]
+            if not bool(torch.isfinite(total)):
+                raise NeurovisError(
+                    f"training {stage}: the loss is {float(total.detach())} at epoch {epoch + 1}, step "
+                    f"{state['step'] + 1}; the last good checkpoint is kept: lower train.lr or check "
+                    "the signals' scale, then run the same command again."
+                )
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
+            optimiser.step()
+            cosine.step()
+            state["step"] += 1
+            average_into(shadow, model, options.average_weights, state["step"])
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+
+        use(model, shadow, options.average_weights)
+        report = validate(setup, model, loss_of, held, held_images, number_of)
+        restore(model, options.average_weights)
+        state["epoch"] += 1
+        state["since"] += 1
+        if report["validation_loss"] < state["best"]:
+            state["best"], state["since"] = report["validation_loss"], 0
+            best = {k: v.detach().clone() for k, v in shadow.items()}
+        means = {name: value / n_batches for name, value in sums.items()}
+        seconds = round(time.perf_counter() - started, 3)
+        log.write(
+            {"step": state["step"], "epoch": epoch + 1, **means, **report, "seconds": seconds}
+        )
+        bar.step(f"loss {means['loss']:.3f}, validation {report['validation_loss']:.3f}")
+        content = {
+            "model": model.state_dict(),
+            "loss": loss_of.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "schedule": cosine.state_dict(),
+            "state": state,
+            "shadow": shadow,
+            "best": best,
+        }
+        with atomic(checkpoint) as partial:
+            torch.save(content, partial)
+    bar.close()
+    model.load_state_dict(best)
+    predict.save_shape(setup, shape)
+    save_tensors(weights, model.state_dict(), brain=experiment.brain.component)
+    checkpoint.unlink(missing_ok=True)
+    return model
+
+
+def validate(
+    setup: Setup,
+    model: Any,
+    loss_of: Any,
+    items: list[Item],
+    images: np.ndarray,
+    number_of: dict[str, int],
+) -> dict[str, float]:
+    """Loss and top-5 retrieval among validation images, repeats averaged."""
+    import torch
+
+    from neurovis import predict
+    from neurovis.metrics.retrieval import cosine_blocks, place, top_credit
+
+    said = predict.heads(setup, model, items)
+    truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
+    numbers = torch.tensor([number_of[image] for image in images])
+    size = setup.experiment.train.batch_size
+    losses, weights = [], []
+    loss_of_cpu = loss_of.to("cpu")
+    with torch.inference_mode():
+        for start in range(0, len(items), size):
+            part = slice(start, start + size)
+            batch = {k: v[part] for k, v in said.items()}
+            found = loss_of_cpu(batch, {k: v[part] for k, v in truth.items()}, numbers[part])
+            losses.append(float(found["loss"]))
+            weights.append(len(numbers[part]))
+    loss_of.to(setup.device)
+    gallery = np.unique(images)
+    shown = np.searchsorted(gallery, images)
+    target = next(iter(setup.vectors))
+    pairs = [(said[target].numpy(), setup.vectors[target].at(gallery))]
+    credit = [
+        top_credit(*place(similarity, shown[rows]), min(5, len(gallery)))
+        for rows, similarity in cosine_blocks(pairs)
+    ]
+    return {
+        "validation_loss": float(np.average(losses, weights=weights)),
+        "validation_top5": float(np.concatenate(credit).mean()),
+    }
+
+
+def pick(item: Item, average: str, generator: np.random.Generator) -> Item:
+    """The trials of an item to average this time."""
+    subject, rows = item
+    if average == "random" and len(rows) > 1:
+        rows = generator.choice(rows, generator.integers(1, len(rows) + 1), replace=False)
+    return subject, rows
+
+
+def augmented(signal: np.ndarray, options: Train, recordings: Recordings, seed: int) -> np.ndarray:
+    """Training signals shifted in time and with noise added, as the options say."""
+    generator = np.random.default_rng(int(seed))
+    most = round(options.shift * recordings.trials[0].sfreq)
+    if most:
+        shifts = generator.integers(-most, most + 1, len(signal))
+        columns = np.clip(np.arange(signal.shape[2]) - shifts[:, None], 0, signal.shape[2] - 1)
+        signal = np.take_along_axis(signal, columns[:, None], axis=2)
+    if options.noise:
+        extra = generator.standard_normal(signal.shape, dtype=np.float32)
+        signal = signal + np.float32(options.noise * signal.std()) * extra
+    return signal
+
+
+def shuffled(
+    images: np.ndarray, items: list[Item], recordings: Recordings, split: Split, seed: int
+) -> np.ndarray:
+    """Images permuted: among images per subject, or among trials within each recording."""
+    generator = np.random.default_rng(seed_of(seed, "shuffled"))
+    images = images.copy()
+    subjects = np.array([subject for subject, _ in items])
+    if split.unit == "image":
+        # one permutation of the images for all subjects: repeats stay together
+        names = np.unique(images)
+        other = dict(zip(names, generator.permutation(names)))
+        return np.array([other[image] for image in images], dtype=str)
+    place = np.array([recordings.trials[s].recording[rows[0]] for s, rows in items])
+    for subject in np.unique(subjects):
+        for recording in np.unique(place[subjects == subject]):
+            rows = np.flatnonzero((subjects == subject) & (place == recording))
+            images[rows] = generator.permutation(images[rows])
+    return images
+
+
+def one_cycle(done: float, warmup: float) -> float:
+    """Share of the largest rate after this share of the steps: linear rise, cosine fall."""
+    if done < warmup:
+        return 0.04 + 0.96 * done / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / (1 - warmup)))) + 1e-4
+
+
+def parameter_groups(model: Any, loss_of: Any, weight_decay: float) -> list[dict]:
+    """Weights decay; biases, norms and the temperature do not."""
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    rest = [p for p in model.parameters() if p.ndim <= 1]
+    rest += [p for p in loss_of.parameters() if p.requires_grad]
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def average_into(shadow: dict, model: Any, decay: float, step: int) -> None:
+    """Move the average of the weights towards the weights; early steps count more."""
+    import torch
+
+    rate = 1 - min(decay, (1 + step) / (10 + step)) if decay else 1.0
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if value.dtype.is_floating_point and rate < 1:
+                shadow[name].lerp_(value, rate)
+            else:
+                shadow[name].copy_(value)
+
+
+def use(model: Any, shadow: dict, decay: float) -> None:
+    """Put the averaged weights into the model, keeping its own."""
+    if decay:
+        model._own = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        model.load_state_dict(shadow)
+
+
+def restore(model: Any, decay: float) -> None:
+    """Undo `use`."""
+    if decay:
+        model.load_state_dict(model._own)
+        del model._own
+
+
+def seed_of(seed: int, name: str) -> int:
+    """A seed of its own for each named use of one seed."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
+
+
+def prepared_identity(folder: Path) -> str:
+    """Fingerprint of a prepared folder: of its config and of what its provenance says."""
+    import yaml
+
+    from neurovis.store import read_json
+
+    if not is_complete(folder):
+        raise NeurovisError(
+            f"{folder}: no provenance.json in it, the preprocessing did not finish; run it again."
+        )
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    record = read_json(folder / "provenance.json")
+    return fingerprint(config, record.get("inputs"), record.get("seed"))
+
+
+def choose_device(name: str) -> Any:
+    """The torch device asked for, or the best there is."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"device: expected auto, cpu or cuda, found {name!r}.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device: cuda was asked for, but torch finds no GPU; use device=cpu.")
+    return device

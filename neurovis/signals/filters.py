@@ -1,0 +1,214 @@
+"""Notch, band-pass, anti-alias and resampling in one pass.
+
+All four are linear and time-invariant, so their zero-phase frequency responses multiply: one float32
+FFT per channel, one product, one inverse FFT. The FIR designs are MNE's (`mne.filter.create_filter`),
+so that the result equals MNE's chain of steps. The inverse FFT goes to a multiple of the wanted rate
+that is not below the recorded rate: epochs then start within half a recorded sample of their event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from neurovis.errors import UsageError
+
+BLOCK = 16  # channels per FFT: enough to vectorise, little enough to keep memory flat
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The linear steps for recordings of one sampling rate.
+
+    Parameters
+    ----------
+    sfreq : float, Hz
+        Rate of the recording.
+    l_freq, h_freq : float or None, Hz
+        Pass band; MNE's automatic transition bands (l: max(0.25 l, 2) capped by l; h: max(0.25 h, 2)).
+    notch : tuple of float, Hz
+        Line frequency and harmonics; MNE's widths (f / 200, transition 1 Hz).
+    new_sfreq : float or None, Hz
+        Rate wanted. Without `h_freq` the anti-alias filter passes up to 0.4 of it.
+
+    Raises
+    ------
+    UsageError
+        If a frequency does not fit under the Nyquist frequency it must respect.
+    """
+
+    sfreq: float
+    l_freq: float | None = None
+    h_freq: float | None = None
+    notch: tuple[float, ...] = ()
+    new_sfreq: float | None = None
+
+    def __post_init__(self) -> None:
+        wanted = self.new_sfreq or self.sfreq
+        limit = min(wanted, self.sfreq) / 2
+        if wanted > self.sfreq * (1 + 1e-6):
+            raise UsageError(
+                f"sfreq: {wanted:g} Hz is above the recording's {self.sfreq:g} Hz; expected at most "
+                "that, as resampling up adds nothing."
+            )
+        if self.h_freq is not None and self.h_freq >= limit:
+            raise UsageError(
+                f"h_freq: {self.h_freq:g} Hz, expected below {limit:g} Hz (half the sampling rate); "
+                "lower h_freq or raise sfreq."
+            )
+        if self.l_freq is not None and self.l_freq >= (self.h_freq or limit):
+            raise UsageError(
+                f"l_freq: {self.l_freq:g} Hz, expected below h_freq or half the sampling rate, "
+                f"{self.h_freq or limit:g} Hz."
+            )
+        for frequency in self.notch:
+            if not 2 < frequency < self.sfreq / 2 - 1:
+                raise UsageError(
+                    f"notch: {frequency:g} Hz, expected between 2 Hz and "
+                    f"{self.sfreq / 2 - 1:g} Hz (half the sampling rate less one)."
+                )
+
+    @cached_property
+    def every(self) -> int:
+        """Samples of the filtered signal per sample of the output."""
+        wanted = self.new_sfreq or self.sfreq
+        return max(1, int(np.ceil(self.sfreq / wanted - 1e-6)))
+
+    @cached_property
+    def ratio(self) -> Fraction:
+        """Rate of the filtered signal over the recorded rate."""
+        wanted = self.new_sfreq or self.sfreq
+        return Fraction(self.every * wanted / self.sfreq).limit_denominator(1000)
+
+    @property
+    def filtered_sfreq(self) -> float:
+        """Rate of the filtered signal, Hz: `every` times the output's."""
+        return self.sfreq * self.ratio.numerator / self.ratio.denominator
+
+    @cached_property
+    def kernels(self) -> list[np.ndarray]:
+        """Symmetric FIR kernels to apply, odd in length."""
+        from mne.filter import create_filter
+
+        wanted = self.new_sfreq or self.sfreq
+        h_freq, width = self.h_freq, "auto"
+        if wanted < self.sfreq * (1 - 1e-6):
+            h_freq = h_freq or 0.4 * wanted
+            width = min(max(0.25 * h_freq, 2.0), wanted / 2 - h_freq)
+        kernels = []
+        if self.l_freq is not None or h_freq is not None:
+            kernels.append(
+                create_filter(
+                    None, self.sfreq, self.l_freq, h_freq, h_trans_bandwidth=width, verbose="error"
+                )
+            )
+        if self.notch:
+            notch = np.sort(np.asarray(self.notch, float))
+            low, high = notch - notch / 400 - 0.5, notch + notch / 400 + 0.5
+            options = {"l_trans_bandwidth": 0.5, "h_trans_bandwidth": 0.5, "verbose": "error"}
+            kernels.append(create_filter(None, self.sfreq, high, low, **options))
+        return kernels
+
+    @cached_property
+    def reach(self) -> int:
+        """Samples on either side that influence one output sample."""
+        return sum(len(kernel) // 2 for kernel in self.kernels)
+
+    def response(self, n_fft: int) -> np.ndarray:
+        """Zero-phase gain of all steps at the frequencies of a real FFT, array (n_fft // 2 + 1,)."""
+        from scipy import fft
+
+        gain = np.ones(n_fft // 2 + 1)
+        for kernel in self.kernels:
+            half = len(kernel) // 2
+            wrapped = np.zeros(n_fft)
+            wrapped[: half + 1] = kernel[half:]
+            wrapped[n_fft - half :] = kernel[:half]
+            gain *= fft.rfft(wrapped).real
+        return gain.astype(np.float32)
+
+    def blocks(
+        self, signal: np.ndarray, pad: str = "reflect", power: bool = False
+    ) -> Iterator[tuple[slice, np.ndarray, tuple[np.ndarray, np.ndarray] | None]]:
+        """Filter a run, some channels at a time.
+
+        Parameters
+        ----------
+        signal : array (channel, time) float32
+            Finite; not modified.
+        pad : "reflect" or "zero"
+            What lies beyond the ends: the signal mirrored at its end points, as in MNE, or nothing
+            (right for response kernels).
+        power : bool
+            Also give the power before and after in bins of 1 Hz.
+
+        Yields
+        ------
+        slice
+            Channels of this block.
+        array (channel, time) float32
+            Filtered at `filtered_sfreq`; sample 0 is the recording's sample 0.
+        (array (channel, frequency), array (channel, frequency)) or None
+            Power spectral density before and after, unit squared per Hz.
+        """
+        from scipy import fft
+
+        n_times = signal.shape[1]
+        up, down = self.ratio.numerator, self.ratio.denominator
+        before = -(-self.reach // down) * down
+        n_fft = down * fft.next_fast_len(-(-(n_times + 2 * before) // down), real=True)
+        gain = self.response(n_fft)
+        n_out = n_fft // down * up
+        start, length = before // down * up, -(-n_times * up // down)
+        scale = np.float32(n_out / n_fft)
+        edges = _one_hertz_edges(self.sfreq, n_fft) if power else None
+        for first in range(0, len(signal), BLOCK):
+            block = signal[first : first + BLOCK]
+            padded = np.zeros((len(block), n_fft), np.float32)
+            padded[:, before : before + n_times] = block
+            if pad == "reflect":
+                _mirror(padded, before, n_times)
+            spectrum = fft.rfft(padded, axis=1, overwrite_x=True)
+            density = None
+            if edges is not None:
+                raw = spectrum.real**2 + spectrum.imag**2
+                density = tuple(
+                    2
+                    * np.add.reduceat(p, edges, axis=1)
+                    / (self.sfreq * n_fft * np.diff([*edges, n_fft // 2 + 1]))
+                    for p in (raw, raw * gain**2)
+                )
+            spectrum *= gain
+            out = fft.irfft(spectrum, n_out, axis=1, overwrite_x=True)[:, start : start + length]
+            if n_out != n_fft:
+                out *= scale
+            yield slice(first, first + len(block)), out, density
+
+    def __call__(self, signal: np.ndarray, pad: str = "reflect") -> np.ndarray:
+        """Filter and resample, array (channel, time) float32 at the wanted rate."""
+        signal = np.asarray(signal, np.float32)
+        parts = [out[:, :: self.every] for _, out, _ in self.blocks(signal, pad)]
+        return np.concatenate([np.ascontiguousarray(part) for part in parts])
+
+
+def _one_hertz_edges(sfreq: float, n_fft: int) -> np.ndarray:
+    """First FFT bin of every 1 Hz step up to half the sampling rate."""
+    steps = np.arange(0, sfreq / 2)
+    return np.unique(np.minimum(np.round(steps * n_fft / sfreq), n_fft // 2).astype(int))
+
+
+def _mirror(padded: np.ndarray, before: int, n_times: int) -> None:
+    """Fill the margins with the signal rotated about its end points, zeros beyond one length."""
+    reach = min(before, n_times - 1)
+    if reach <= 0:
+        return
+    stop = before + n_times
+    first, last = padded[:, before : before + 1], padded[:, stop - 1 : stop]
+    padded[:, before - reach : before] = 2 * first - padded[:, before + reach : before : -1]
+    after = min(reach, padded.shape[1] - stop)
+    mirrored = padded[:, stop - 2 : stop - 2 - after : -1] if after else padded[:, :0]
+    padded[:, stop : stop + after] = 2 * last - mirrored

@@ -1,0 +1,322 @@
+"""Raw recordings of a simulated subject, written as BIDS files run by run.
+
+Comes in: a subject, and which picture appears when. Goes out: responses, brain noise, alpha, line,
+drift, blinks, saccades, bad channels and a trigger channel in physical units. All of it is one
+matrix product of sensor patterns and time courses, in blocks of time; memory is one run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurovis.store import remove, says_disk_full, write_json
+from neurovis.world.brains import Background, Brain, make_background, make_brain
+from neurovis.world.features import Features
+from neurovis.world.sensors import BRAIN_RADIUS, CENTRE, Modality
+
+PADDING = 2.0
+"""Recording before the first and after the last trial, s."""
+PULSE = 0.02
+LINE = 50.0
+BLINKS = 0.2
+SACCADES = 0.4
+"""Blinks and saccades per second."""
+
+EVENT_COLUMNS = {
+    "trial_type": "train: many images with few repeats; test: few images with many repeats",
+    "stim_file": "Picture that was shown, relative to stimuli/",
+    "image": "Name of the image",
+    "repeat": "How many times this subject had seen the image before, from 0",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One simulated subject under one device.
+
+    Parameters
+    ----------
+    number : int
+    modality : Modality
+    brain : Brain
+    background : Background
+    nuisance : array (channel, component), V or T
+        Patterns of line, harmonic, blinks, saccades and drift, in the order of `nuisance_courses`.
+    head_position : array (4, 4)
+    flat, noisy, marked : int
+        Bad channels: constant; noisy but left to be detected; noisy and marked as bad.
+    """
+
+    number: int
+    modality: Modality
+    brain: Brain
+    background: Background
+    nuisance: np.ndarray
+    head_position: np.ndarray
+    flat: int
+    noisy: int
+    marked: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.number:02d}"
+
+
+def make_subject(
+    number: int,
+    modality: Modality,
+    features: Features,
+    sfreq: float,
+    duration: float,
+    snr: float,
+    seed: int,
+) -> Subject:
+    """Build one subject; equal arguments give an equal subject.
+
+    Parameters
+    ----------
+    number : int
+        From 1.
+    modality : Modality
+    features : Features
+    sfreq : float, Hz
+    duration : float, s
+        How long pictures are shown.
+    snr : float
+        Root mean square of what differs between images (over images, sensors and 0.6 s) relative to
+        that of brain and sensor noise between 1 and 40 Hz, on a single trial.
+    seed : int
+        Of the study.
+    """
+    rng = np.random.default_rng([seed, 23, number])
+    head_position = _head_position(rng)
+    background = make_background(modality, seed, number, head_position)
+    level = snr * background.strength()
+    brain = make_brain(features, modality, sfreq, duration, level, seed, number, head_position)
+    places = np.array([channel["loc"][:3] for channel in modality.info(sfreq)["chs"]])
+    bad = rng.choice(len(places), 3, replace=False)
+    nuisance = _nuisance_patterns(modality, places, head_position, rng)
+    return Subject(number, modality, brain, background, nuisance, head_position, *map(int, bad))
+
+
+def record(
+    subject: Subject, z: np.ndarray, onset: np.ndarray, n_times: int, sfreq: float, seed: Any
+) -> np.ndarray:
+    """Signals of one run.
+
+    Parameters
+    ----------
+    subject : Subject
+    z : array (trial, feature)
+    onset : array (trial,), samples
+    n_times : int
+    sfreq : float, Hz
+    seed : int or sequence of int
+
+    Returns
+    -------
+    array (channel, time), float64, V or T
+    """
+    rng = np.random.default_rng(seed)
+    background, brain = subject.background, subject.brain
+    modes, rhythm = background.draw(n_times, sfreq, rng)
+    sources = brain.activity(z, onset, n_times, rng)
+    nuisance = nuisance_courses(n_times, sfreq, rng)
+    patterns = np.concatenate(
+        [background.pattern, background.rhythm, brain.topography, subject.nuisance], axis=1
+    )
+    # float32 holds 1e-15 but not its square: the product is taken in units of the sensor noise
+    unit = subject.modality.sensor_noise
+    patterns = (patterns / unit).astype(np.float32)
+    patterns[:, : len(modes)] *= unit
+    courses = (modes / np.float32(unit), rhythm, sources, nuisance)
+    signal = np.empty((len(patterns), n_times))
+    for start in range(0, n_times, 8192):
+        block = slice(start, start + 8192)
+        signal[:, block] = patterns @ np.concatenate([course[:, block] for course in courses])
+    signal *= unit
+    level = background.strength(1.0, sfreq / 2)
+    for bad in (subject.noisy, subject.marked):
+        signal[bad] += 12 * level * rng.standard_normal(n_times)
+    signal[subject.flat] = 0
+    return signal
+
+
+def nuisance_courses(n_times: int, sfreq: float, rng: np.random.Generator) -> np.ndarray:
+    """Line, its harmonic (two phases each), blinks, saccades and six slow drifts.
+
+    Returns
+    -------
+    array (component, time), float32, unit 1
+    """
+    times = np.arange(n_times) / sfreq
+    seconds = n_times / sfreq
+    knots = np.arange(0, seconds + 8, 4.0)
+    size = np.interp(times, knots, 1 + 0.15 * rng.standard_normal(len(knots)))
+    phase = 2 * np.pi * (LINE * times + rng.uniform())
+    line = [size * np.cos(phase), size * np.sin(phase)]
+    line += [0.3 * np.cos(2 * phase), 0.3 * np.sin(2 * phase)]
+    blinks = np.zeros(n_times)
+    lid = np.hanning(max(3, round(0.35 * sfreq))) ** 2
+    for start in rng.integers(0, max(1, n_times - len(lid)), rng.poisson(BLINKS * seconds)):
+        room = blinks[start : start + len(lid)]
+        room += rng.uniform(0.6, 1.2) * lid[: len(room)]
+    jumps = np.zeros(n_times)
+    where = rng.integers(0, n_times, rng.poisson(SACCADES * seconds))
+    target = rng.normal(0, 0.15, len(where))
+    where.sort()
+    jumps[where] = np.diff(target, prepend=0.0)
+    drift = rng.standard_normal((6, len(knots))).cumsum(1)
+    drift = (drift - drift.mean(1, keepdims=True)) / (drift.std(1, keepdims=True) + 1e-12)
+    slow = [np.interp(times, knots, row) / np.sqrt(6) for row in drift]
+    return np.array([*line, blinks, jumps.cumsum(), *slow], dtype=np.float32)
+
+
+def write_run(
+    subject: Subject,
+    root: Path,
+    session: str,
+    run: str,
+    task: str,
+    sfreq: float,
+    trigger_lag: int,
+    events: dict[str, np.ndarray],
+    z: np.ndarray,
+    n_times: int,
+    seed: Any,
+) -> None:
+    """Simulate one run and put its BIDS files into a root; the events file comes last.
+
+    Parameters
+    ----------
+    subject : Subject
+    root : Path
+        The BIDS dataset; the run grows in its folder ``.simulating``.
+    session, run, task : str
+    sfreq : float, Hz
+    trigger_lag : int, samples
+        How much later than the picture its mark on the trigger channel is.
+    events : dict of array (trial,)
+        ``sample`` and ``value``, and what else belongs into ``events.tsv``.
+    z : array (trial, feature)
+    n_times : int
+    seed : int or sequence of int
+    """
+    import mne
+    import mne_bids
+    import pandas as pd
+
+    final = run_path(root, subject, session, run, task)
+    staging = root / ".simulating" / Path(final.basename).stem
+    remove(staging)
+    modality = subject.modality
+    signal = record(subject, z, events["sample"], n_times, sfreq, seed)
+    trigger = np.zeros((1, n_times))
+    for sample, value in zip(events["sample"] + trigger_lag, events["value"], strict=True):
+        trigger[0, sample : sample + max(2, round(PULSE * sfreq))] = value
+    with quiet_mne():
+        info = modality.info(sfreq, subject.head_position)
+        info["bads"] = [info["ch_names"][subject.marked]]
+        with info._unlock():
+            info["line_freq"] = LINE
+        signal = np.concatenate([signal, trigger])
+        stim = mne.create_info([modality.trigger], sfreq, "stim")
+        with stim._unlock():
+            stim["line_freq"] = LINE
+            stim["dev_head_t"] = info["dev_head_t"]
+        info = mne._fiff.meas_info._merge_info([info, stim])
+        raw = mne.io.RawArray(signal, info, copy=None)
+        days, minutes = int(session) + 30 * subject.number, 10 * int(run)
+        start = datetime.datetime(2026, 1, 1, 9, tzinfo=datetime.UTC)
+        raw.set_meas_date(start + datetime.timedelta(days=days, minutes=minutes))
+        raw.orig_format = "single"
+        columns = list(EVENT_COLUMNS)
+        with says_disk_full(root):
+            mne_bids.write_raw_bids(
+                raw,
+                final.copy().update(root=staging),
+                events=np.stack([events["sample"], 0 * events["sample"], events["value"]], 1),
+                event_metadata=pd.DataFrame({name: events[name] for name in columns}),
+                extra_columns_descriptions={k: EVENT_COLUMNS[k] for k in columns},
+                format="FIF" if modality.datatype == "meg" else "BrainVision",
+                allow_preload=True,
+                readme=False,
+                verbose="error",
+            )
+    folder = Path(staging) / final.directory.relative_to(final.root)
+    table = pd.DataFrame({"onset": events["sample"] / sfreq, **events})
+    table = table[["onset", "duration", "trial_type", "value", "sample", *columns[1:]]]
+    table.to_csv(folder / events_file(final).name, sep="\t", index=False)
+    sidecar = (folder / final.basename).with_suffix(".json")
+    content = json.loads(sidecar.read_text(encoding="utf-8"))
+    content["TriggerLag"] = trigger_lag / sfreq
+    content["Manufacturer"] = "simulated"
+    write_json(sidecar, content)
+    destination = root / folder.relative_to(staging)
+    destination.mkdir(parents=True, exist_ok=True)
+    for file in sorted(folder.iterdir(), key=lambda f: f.name.endswith("events.tsv")):
+        os.replace(file, destination / file.name)
+    remove(staging)
+
+
+def run_path(root: Path, subject: Subject, session: str, run: str, task: str) -> Any:
+    """BIDS path of a run's recording."""
+    import mne_bids
+
+    kind = subject.modality.datatype
+    return mne_bids.BIDSPath(
+        root=root, subject=subject.label, session=session, run=run, task=task, datatype=kind,
+        suffix=kind, extension=".fif" if kind == "meg" else ".vhdr",
+    )  # fmt: skip
+
+
+def events_file(path: Any) -> Path:
+    """The file that completes a run."""
+    return path.copy().update(suffix="events", extension=".tsv").fpath
+
+
+@contextlib.contextmanager
+def quiet_mne():
+    """Silence mne where it speaks of what is meant to be so."""
+    import mne
+
+    with mne.use_log_level("error"):
+        yield
+
+
+def _head_position(rng: np.random.Generator) -> np.ndarray:
+    """Device to head: a few millimetres and degrees away from the helmet's middle."""
+    from scipy.spatial.transform import Rotation
+
+    position = np.eye(4)
+    position[:3, :3] = Rotation.from_rotvec(np.deg2rad(3) * rng.standard_normal(3)).as_matrix()
+    position[:3, 3] = CENTRE - position[:3, :3] @ CENTRE + 0.003 * rng.standard_normal(3)
+    return position
+
+
+def _nuisance_patterns(
+    modality: Modality, places: np.ndarray, head_position: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    eyes = np.array([[0.35, 0.95, -0.15], [-0.35, 0.95, -0.15]])
+    eyes = CENTRE + 1.0 * BRAIN_RADIUS * eyes / np.linalg.norm(eyes, axis=1, keepdims=True)
+    gain = modality.gain(eyes, head_position).sum(1)
+    blink = gain @ np.array([0.0, 0.3, 1.0])
+    saccade = gain @ np.array([1.0, 0.2, 0.0])
+    eye_patterns = [modality.blink * x / np.abs(x).max() for x in (blink, saccade)]
+    x, y, z = ((places - CENTRE) / 0.1).T
+    shapes = np.stack([np.ones_like(x), x, y, z, x * y, x * z, y * z, x**2 - y**2], 1)
+
+    def smooth(count: int, level: float) -> list[np.ndarray]:
+        patterns = shapes @ rng.standard_normal((shapes.shape[1], count))
+        return list(level * (patterns / np.sqrt((patterns**2).mean(0))).T)
+
+    line = smooth(2, modality.line)
+    return np.stack([*line, *line, *eye_patterns, *smooth(6, modality.drift)], 1)

@@ -1,0 +1,332 @@
+"""The ``neurovis`` command: one sub-command per step, each importing only what it needs.
+
+Comes in: words typed in a shell. Goes out: artefacts on disk, a line on what to do next, and an exit
+code: 0 done, 1 failed (one sentence; a traceback with ``--debug``), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from neurovis import __version__
+
+Options = argparse.Namespace
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes come with the nearest right option."""
+
+    def error(self, message: str) -> Any:
+        import difflib
+
+        words = [w for action in self._actions for w in action.option_strings]
+        for word in message.split():
+            near = difflib.get_close_matches(word, words, 1, 0.6) if word.startswith("--") else []
+            message += f"; did you mean {near[0]}?" if near and near[0] != word else ""
+        print(f"{self.prog}: {message}\nSee: {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _demo(options: Options) -> None:
+    from neurovis.demo import demo
+
+    report = demo(options.out, options.modality, quiet=options.quiet, n_jobs=options.n_jobs)
+    print(f"Report: {report}")
+
+
+def _simulate(options: Options) -> None:
+    from neurovis.config import build, override
+    from neurovis.world.simulate import Design, simulate
+
+    design = build(Design, override({"modality": options.modality}, options.override))
+    if _printed(options, design):
+        return
+    simulate(options.out, design, n_jobs=options.n_jobs, quiet=options.quiet)
+    print(
+        f"Simulated: {options.out}\nNext: neurovis preprocess synthetic --root {options.out} --out OUT"
+    )
+
+
+def _fetch(options: Options) -> None:
+    from neurovis.manifest import verify
+
+    print(verify(options.dataset, options.root))
+
+
+def _preprocess(options: Options) -> None:
+    from neurovis.config import override, resolve
+    from neurovis.prepare import Dataset, load_datasets, prepare
+
+    load_datasets()
+    dataset = resolve(Dataset, override({"name": _underscored(options.dataset)}, options.override))
+    if _printed(options, dataset):
+        return
+    folder = prepare(
+        dataset,
+        options.root,
+        options.out,
+        subject=options.subject,
+        n_jobs=options.n_jobs,
+        quiet=options.quiet,
+    )
+    print(f"Prepared: {folder}\nNext: neurovis train EXPERIMENT.yaml data.path={folder}")
+
+
+def _embed(options: Options) -> None:
+    from neurovis.images import embed, encoder
+    from neurovis.records import Stimuli
+
+    named = encoder(options.encoder)
+    if _printed(options, named):
+        return
+    folder = embed(
+        named,
+        Stimuli.read(options.stimuli),
+        options.out,
+        batch_size=options.batch_size,
+        device=options.device,
+        quiet=options.quiet,
+    )
+    print(f"Embeddings: {folder / 'embeddings.h5'}")
+
+
+def _import(options: Options) -> None:
+    from neurovis import imports
+    from neurovis.config import override
+
+    about = override({}, options.override)
+    make = getattr(imports, f"import_{options.record}")
+    print(f"Written: {make(options.file, options.ids, options.out, **about)}")
+
+
+def _train(options: Options) -> None:
+    from neurovis.config import build, load_yaml
+    from neurovis.experiment import Experiment
+    from neurovis.train import main as train
+
+    experiment = build(Experiment, load_yaml(options.experiment, options.override))
+    if _printed(options, experiment):
+        return
+    run = train(experiment, Path(options.out), options.resume == "auto", options.quiet)
+    _scores(run, options.quiet)
+    print(f"Run: {run}\nNext: neurovis report {run}")
+
+
+def _scores(run: Path, quiet: bool) -> None:
+    from neurovis.evaluate import evaluate_run, table
+
+    if not (run / "scores.json").is_file():
+        evaluate_run(run, quiet=quiet)
+    if not quiet:
+        from neurovis.evaluate import read_scores
+
+        print(table(read_scores(run)))
+
+
+def _evaluate(options: Options) -> None:
+    from neurovis.errors import UsageError
+    from neurovis.evaluate import evaluate_prediction, evaluate_run, table
+    from neurovis.records import Embeddings, Prediction
+
+    if options.run:
+        scores = evaluate_run(Path(options.run), quiet=options.quiet)
+    elif options.prediction and options.embeddings:
+        scores = evaluate_prediction(
+            Prediction.read(options.prediction), Embeddings.read(options.embeddings)
+        )
+    else:
+        raise UsageError("evaluate: expected RUN, or --prediction P together with --embeddings E.")
+    print(table(scores))
+
+
+def _report(options: Options) -> None:
+    from neurovis.report import report_run
+
+    out = Path(options.out) if options.out else None
+    print(f"Report: {report_run(Path(options.run), out, quiet=options.quiet)}")
+
+
+def _list(options: Options) -> None:
+    from neurovis.listing import listing
+
+    print(listing(options.family, options.pattern))
+
+
+def _doctor(options: Options) -> int:
+    from neurovis.listing import doctor
+
+    text, good = doctor(options.what, options.root)
+    print(text)
+    return 0 if good else 1
+
+
+def _printed(options: Options, config: Any) -> bool:
+    """Print the config instead of running, if asked to."""
+    if options.print_config:
+        import yaml
+
+        from neurovis.config import to_dict
+
+        print(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), end="")
+    return options.print_config
+
+
+def _underscored(name: str) -> str:
+    return name.replace("-", "_")
+
+
+COMMANDS: dict[str, tuple[Callable, str, str]] = {
+    "demo": (_demo, "everything, offline, on simulated recordings; ends with a report", "demo"),
+    "simulate": (
+        _simulate,
+        "write a raw BIDS dataset of the image world",
+        "simulate --modality meg --out world n_subjects=2",
+    ),
+    "fetch": (_fetch, "say what of a dataset is there and whole", "fetch bids --root DIR"),
+    "preprocess": (
+        _preprocess,
+        "raw recordings to trials.h5, stimuli.csv, split.json and a QC page",
+        "preprocess synthetic --root world --out out",
+    ),
+    "embed": (
+        _embed,
+        "embed pictures with a frozen encoder",
+        "embed --stimuli world/stimuli/stimuli.csv --encoder classical --out out",
+    ),
+    "import": (
+        _import,
+        "take arrays that others made: trials, embeddings, prediction",
+        "import embeddings clip.npy --ids ids.txt --out out",
+    ),
+    "train": (
+        _train,
+        "train what an experiment's YAML describes",
+        "train experiments/demo.yaml data.path=out/prepared/synthetic-0123 train.epochs=20",
+    ),
+    "evaluate": (
+        _evaluate,
+        "score a run, or a prediction against embeddings",
+        "evaluate --prediction prediction.h5 --embeddings embeddings.h5",
+    ),
+    "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
+    "list": (_list, "components by family and pattern", 'list brain "*conv*"'),
+    "doctor": (_doctor, "versions, devices, what is missing and how to get it", "doctor"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = _Parser(
+        prog="neurovis",
+        description="Decode what a person saw from MEG, EEG or fMRI.",
+        epilog="Each command: neurovis COMMAND --help. Start with: neurovis demo",
+    )
+    top.add_argument("--version", action="version", version=f"neurovis {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    made = {}
+    for name, (_, what, example) in COMMANDS.items():
+        made[name] = one = commands.add_parser(
+            name,
+            help=what,
+            description=what[0].upper() + what[1:] + ".",
+            epilog=f"Example: neurovis {example}",
+        )
+        one.add_argument("--quiet", action="store_true", help="no progress, only the result")
+        one.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        one.add_argument(
+            "--print-config", action="store_true", help="print the full config and stop"
+        )
+    _arguments(made)
+    return top
+
+
+def _arguments(made: dict[str, argparse.ArgumentParser]) -> None:
+    def override(name: str) -> None:
+        made[name].add_argument("override", nargs="*", metavar="key=value", help="change an option")
+
+    def jobs(name: str) -> None:
+        made[name].add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
+
+    made["demo"].add_argument("--out", default="neurovis-demo", help="folder (default %(default)s)")
+    made["demo"].add_argument("--modality", choices=("meg", "eeg"), default="meg")
+    jobs("demo")
+    made["simulate"].add_argument("--modality", choices=("meg", "eeg"), default="meg")
+    made["simulate"].add_argument("--out", required=True, help="root of the BIDS dataset")
+    override("simulate")
+    jobs("simulate")
+    made["fetch"].add_argument("dataset")
+    made["fetch"].add_argument("--root", required=True, help="where the dataset is")
+    made["preprocess"].add_argument("dataset", help="see: neurovis list datasets")
+    made["preprocess"].add_argument("--root", required=True, help="where the raw recordings are")
+    made["preprocess"].add_argument("--out", required=True, help="goes to OUT/prepared/...")
+    made["preprocess"].add_argument("--subject", action="append", help="only this one; repeatable")
+    override("preprocess")
+    jobs("preprocess")
+    made["embed"].add_argument("--stimuli", required=True, help="stimuli.csv")
+    made["embed"].add_argument("--encoder", default="classical", help="see: neurovis list images")
+    made["embed"].add_argument("--out", required=True, help="goes to OUT/embeddings/...")
+    made["embed"].add_argument("--batch-size", type=int, default=64)
+    made["embed"].add_argument("--device", default="auto")
+    made["import"].add_argument("record", choices=("trials", "embeddings", "prediction"))
+    made["import"].add_argument("file", help=".npy .npz .pt .fif .h5")
+    made["import"].add_argument("--ids", required=True, help="image id of each row: txt, csv, json")
+    made["import"].add_argument("--out", required=True, help="folder for the record's file")
+    override("import")
+    made["train"].add_argument("experiment", help="YAML of the experiment")
+    made["train"].add_argument("--out", default=".", help="goes to OUT/runs/... (default .)")
+    made["train"].add_argument(
+        "--resume", choices=("auto", "never"), default="auto", help="go on from a checkpoint"
+    )
+    override("train")
+    made["evaluate"].add_argument("run", nargs="?", help="run folder")
+    made["evaluate"].add_argument("--prediction", help="prediction.h5")
+    made["evaluate"].add_argument("--embeddings", help="embeddings.h5")
+    made["report"].add_argument("run", help="run folder")
+    made["report"].add_argument("--out", help="file (default RUN/report.html)")
+    made["list"].add_argument(
+        "family", choices=("datasets", "images", "brain", "losses", "metrics", "generators")
+    )
+    made["list"].add_argument("pattern", nargs="?", default="*", help='such as "*conv*"')
+    made["doctor"].add_argument("what", nargs="?", help="a dataset or a run folder")
+    made["doctor"].add_argument("--root", help="where the dataset is")
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    top = parser()
+    options, rest = top.parse_known_args(words)
+    if rest:
+        unknown = [word for word in rest if word.startswith("-")]
+        if unknown or not hasattr(options, "override"):
+            top.error(f"unrecognized arguments: {' '.join(rest)}")
+        options.override += rest
+    command = COMMANDS[options.command][0]
+    try:
+        return command(options) or 0
+    except KeyboardInterrupt:
+        if options.debug:
+            raise
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except Exception as error:
+        return _failed(error, options)
+
+
+def _failed(error: Exception, options: Options) -> int:
+    from neurovis.errors import NeurovisError, UsageError
+
+    if options.debug:
+        raise error
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, NeurovisError):
+        text = f"{type(error).__name__}: {text} (run with --debug for the traceback)"
+    print(f"neurovis {options.command}: {text}", file=sys.stderr)
+    return 2 if isinstance(error, UsageError) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

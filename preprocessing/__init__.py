@@ -1,0 +1,1 @@
+"""One runnable file per dataset: raw recordings in, prepared trials out."""

@@ -18,7 +18,7 @@ import numpy as np
 from neurovis.errors import NeurovisError
 from neurovis.metrics import scoring, statistics
 from neurovis.metrics.retrieval import best, cosine_blocks, merge_gallery, place, rank, top_credit
-from neurovis.progress import progress
+from neurovis.progress import progress, say
 from neurovis.records import Embeddings, Prediction, Score, Split, Stimuli
 from neurovis.store import FORMAT_VERSION, dataset, open_h5, read_json, write_h5, write_json
 
@@ -95,6 +95,8 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
     scores = [s.score for results in scored.values() for s in results]
     comparisons = scoring.comparisons(scored, notes)
     control = scoring.check_control(scores)
+    notes = list(dict.fromkeys(notes))
+    say("\n".join(notes), quiet or not notes)
     write_h5(run / "per_item.h5", "neurovis-per-item", per_item, target=wanted)
     write_json(
         run / "scores.json",
@@ -105,7 +107,7 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
             "control_at_chance": control["at_chance"] if control else None,
             "control": control,
             "interval": _interval_text(category),
-            "notes": list(dict.fromkeys(notes)),
+            "notes": notes,
             "scores": [replace(score, per_item=[]).to_dict() for score in scores],
             "comparisons": [replace(score, per_item=[]).to_dict() for score in comparisons],
         },
@@ -118,6 +120,7 @@ def evaluate_prediction(
     embeddings: Embeddings | dict[str, Embeddings],
     protocol: str = "not stated",
     gallery: str = "",
+    quiet: bool = False,
 ) -> list[Score]:
     """Score a prediction, whoever made it, against embeddings of a gallery.
 
@@ -129,6 +132,8 @@ def evaluate_prediction(
     protocol : str
     gallery : str
         How scores describe the gallery.
+    quiet : bool
+        Do not say which metrics were left out and why.
 
     Returns
     -------
@@ -147,11 +152,13 @@ def evaluate_prediction(
             f"prediction: target {missing[0]!r} has no embeddings, found {sorted(embeddings)}; "
             "give the embeddings of every target."
         )
-    scores = []
+    scores: list[Score] = []
+    notes: list[str] = []
     for one in _answers("prediction", "prediction", prediction, embeddings):
         category = len(one.gallery) <= 2
         text = gallery or f"{len(one.gallery)} images (all embeddings given)"
-        scores += [s.score for s in _score(one, category, text, protocol, [])[0]]
+        scores += [s.score for s in _score(one, category, text, protocol, notes)[0]]
+    say("\n".join(dict.fromkeys(notes)), quiet or not notes)
     return scores
 
 
@@ -379,23 +386,19 @@ def _single_trials(one: Answers, above: np.ndarray, tied: np.ndarray) -> dict[st
 # ---- the table ---------------------------------------------------------------------------------
 
 
-def _number(score: Score, value: float) -> str:
-    """A value as it is read: per cent of shares, plain ranks and ratios."""
-    if score.name == "median_rank":
+PERCENT = ("top", "way")
+
+
+def _number(name: str, value: float) -> str:
+    if name == "median_rank":
         return f"{value:.1f}"
-    if score.name in ("auc", "relative_rank") or "/" in score.about.get("comparison", ""):
-        return f"{value:.3f}"
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}" if any(part in name for part in PERCENT) else f"{value:.3f}"
 
 
-def _cell(score: Score) -> str:
-    low, high = _number(score, score.low), _number(score, score.high)
-    return f"{_number(score, score.value)} [{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
-
-
-def _columns(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
+def _cell(score: Score, ratio: bool = False) -> str:
+    name = "" if ratio else score.name
+    low, high = _number(name, score.low), _number(name, score.high)
+    return f"{_number(name, score.value)} [{low}, {high}]"
 
 
 def table(scores: list[Score]) -> str:
@@ -416,7 +419,8 @@ def table(scores: list[Score]) -> str:
     for target in dict.fromkeys(s.about["target"] for s in plain if s.about["target"]) or [""]:
         some = [s for s in plain if s.about["target"] == target]
         first = (some + observers)[0]
-        lines.append(f"target {target}: {first.gallery}, protocol {first.protocol}, 95 % intervals")
+        lines.append(f"target {target}: {first.gallery}")
+        lines.append(f"protocol {first.protocol}; 95 % intervals; shares in %")
         for n_averaged in dict.fromkeys(s.about["n_averaged"] for s in some):
             here = [
                 s for s in some + observers * bool(target) if s.about["n_averaged"] == n_averaged
@@ -426,7 +430,8 @@ def table(scores: list[Score]) -> str:
     for score in scores:
         spoken = all(score.about[k] == chosen[k] for k in ("target", "n_averaged", "subject"))
         if "comparison" in score.about and spoken and score.name in ("top1", "top5", "auc"):
-            lines.append(f"{score.about['comparison']}, {score.name}: {_cell(score)}")
+            what = score.about["comparison"]
+            lines.append(f"{what}, {score.name}: {_cell(score, ratio='/' in what)}")
     control = scoring.check_control(plain)
     if control:
         state = "at chance" if control["at_chance"] else "NOT at chance: look for a leak"
@@ -438,22 +443,25 @@ def table(scores: list[Score]) -> str:
 
 
 def _block(scores: list[Score], n_averaged: int) -> list[str]:
-    """Lines for one target and number of averaged trials."""
+    """Lines for one target and number of averaged trials; intervals of the first two metrics."""
     pooled = [s for s in scores if s.about["subject"] == "all"]
     names = list(dict.fromkeys(s.name for s in pooled))
     unit = {"image": "images", "trial": "trials"}[pooled[0].about["resampled"]]
     kind = "single trials" if n_averaged == 1 else f"mean of {n_averaged} trials"
-    chance = {s.name: _number(s, s.chance) for s in pooled}
-    rows = [[f"{kind}, n = {pooled[0].n} {unit}", *names]]
-    rows.append(["chance", *(chance[name] for name in names)])
+    chance = {s.name: _number(s.name, s.chance) for s in pooled}
+    rows = [["", *names], ["chance", *(chance[name] for name in names)]]
     for system in dict.fromkeys(s.about["system"] for s in pooled):
-        for subject in dict.fromkeys(s.about["subject"] for s in scores):
+        own = [s for s in scores if s.about["system"] == system]
+        subjects = list(dict.fromkeys(s.about["subject"] for s in own))
+        shown = subjects if system in ("tower", "prediction") and len(subjects) > 2 else ["all"]
+        for subject in shown:
             cells = {
-                s.name: _cell(s)
-                for s in scores
-                if s.about["system"] == system and s.about["subject"] == subject
+                s.name: _cell(s) if s.name in names[:2] else _number(s.name, s.value)
+                for s in own
+                if s.about["subject"] == subject
             }
             label = system if subject == "all" else f"  subject {subject}"
-            if cells and (subject == "all" or system in ("tower", "prediction")):
-                rows.append([label, *(cells.get(name, "-") for name in names)])
-    return _columns(rows)
+            rows.append([label, *(cells.get(name, "-") for name in names)])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
+    return [f"{kind}, n = {pooled[0].n} {unit}", *lines]

@@ -91,7 +91,7 @@ def merge_gallery(image: Sequence[str], vector: np.ndarray) -> tuple[np.ndarray,
     same = (vector == vector[first[inverse]]).reshape(len(image), -1).all(axis=1)
     if not same.all():
         raise NeurovisError(
-            f"gallery: image {image[int(same.argmin())]!r} has two different vectors, expected one; "
+            f"gallery: image {str(image[same.argmin()])!r} has two different vectors, expected one; "
             "embed every image once."
         )
     kept = np.sort(first)
@@ -269,14 +269,19 @@ def k_way(above: np.ndarray, tied: np.ndarray, n_gallery: int, k: int) -> np.nda
         )
     above, tied = np.asarray(above, np.float64), np.asarray(tied, np.float64)
 
+    def share(n: np.ndarray, m: int) -> np.ndarray:
+        """C(n, m) / C(N - 1, m)."""
+        i = np.arange(m)
+        return (np.clip(n[..., None] - i, 0, None) / (n_gallery - 1 - i)).prod(axis=-1)
+
     def choose(n: np.ndarray) -> np.ndarray:
         """C(n, k) / C(N - 1, k - 1)."""
-        i = np.arange(k - 1)
-        ratio = np.clip(n[..., None] - i, 0, None) / (n_gallery - 1 - i)
-        return ratio.prod(axis=-1) * np.clip(n - k + 1, 0, None) / k
+        return share(n, k - 1) * np.clip(n - k + 1, 0, None) / k
 
-    reached = n_gallery - above
-    return (choose(reached) - choose(reached - tied - 1)) / (tied + 1)
+    below = n_gallery - above - tied - 1
+    shared = (choose(below + tied + 1) - choose(below)) / (tied + 1)
+    # without ties the difference is one exact ratio; a perfect row must score exactly 1
+    return np.where(tied == 0, share(below, k - 1), shared)
 
 
 class RankMetric(Metric):
@@ -291,6 +296,10 @@ class RankMetric(Metric):
     def credit(self, above: np.ndarray, tied: np.ndarray, n_gallery: int) -> np.ndarray:
         """Credit of each row: array (row,)."""
         raise NotImplementedError
+
+    def step(self, n_gallery: int) -> float:
+        """Smallest change of a row's credit when it stops being perfect (or worst)."""
+        return 1.0
 
 
 class Top(RankMetric, name="top"):
@@ -339,6 +348,9 @@ class RelativeRank(RankMetric, name="relative_rank"):
     def credit(self, above, tied, n_gallery):
         return rank(above, tied) / n_gallery
 
+    def step(self, n_gallery: int) -> float:
+        return 1 / n_gallery
+
 
 class KWay(RankMetric, name="k_way"):
     """Share of choices of the shown image among itself and k - 1 random others of the gallery."""
@@ -358,3 +370,6 @@ class KWay(RankMetric, name="k_way"):
 
     def credit(self, above, tied, n_gallery):
         return k_way(above, tied, n_gallery, self.k)
+
+    def step(self, n_gallery: int) -> float:
+        return (self.k - 1) / (n_gallery - 1)

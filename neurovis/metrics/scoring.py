@@ -40,11 +40,14 @@ class Scored:
     draws : array (draw,)
     item : array of str (item,)
         Images, or recordings where the stimuli are categories.
+    step : float
+        Smallest departure of an item's credit from perfect.
     """
 
     score: Score
     draws: np.ndarray
     item: np.ndarray
+    step: float = 1.0
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -84,15 +87,17 @@ def score_images(
     means = statistics.bootstrap_mean(np.stack(credits, axis=1), item, counts)
     results = []
     for metric, credit, draws in zip(metrics, credits, means.T, strict=True):
+        per_item = np.bincount(item, credit) / size
         if metric.statistic == "median":
             value, draws = np.median(credit), statistics.bootstrap_median(credit, item, counts)
             limits = statistics.interval(draws)
         else:
             value = credit.mean()
-            limits = statistics.proportion_interval(credit, item, draws)
-        per_item = np.bincount(item, credit) / size
+            limits = statistics.widen_mean(
+                statistics.interval(draws), per_item, metric.step(n_gallery)
+            )
         score = _make(metric, n_gallery, value, len(images), limits, per_item, "image", common)
-        results.append(Scored(score, draws, images))
+        results.append(Scored(score, draws, images, metric.step(n_gallery)))
     return results
 
 
@@ -206,9 +211,8 @@ def _compare(first: Scored, second: Scored, what: str, sign: str) -> Score:
         if one.about["resampled"] == "trial":
             draws = first.draws - second.draws
             low, high = identification.wider_interval(per_item, draws)
-        elif one.name != "median_rank" and np.count_nonzero(per_item) < statistics.FEW:
-            floor, ceiling = statistics.newcombe(one.value, two.value, one.n)
-            low, high = min(low, floor), max(high, ceiling)
+        elif one.name != "median_rank":
+            low, high = statistics.widen_difference((low, high), per_item, first.step)
     return Score(
         value=value,
         n=one.n,

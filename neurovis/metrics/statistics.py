@@ -134,33 +134,87 @@ def wilson(value: float, n: int) -> tuple[float, float]:
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-def proportion_interval(
-    credit: np.ndarray, item: np.ndarray, draws: np.ndarray
-) -> tuple[float, float]:
-    """Interval of a mean credit between 0 and 1.
+def rare_interval(departure: np.ndarray, step: float = 1.0) -> tuple[float, float]:
+    """Interval of the mean of a quantity that is 0 for nearly all items.
 
-    The bootstrap's, widened to Wilson's where fewer than five items say anything but 0 (or anything
-    but 1): there the bootstrap cannot see what it has not drawn, and 0 of 200 would get the interval
-    [0, 0].
+    Wilson's interval of the share of items above 0, times their mean; where none is above 0, times
+    the smallest they could be.
 
     Parameters
     ----------
-    credit : array (row,)
-        Between 0 and 1.
-    item : array of int (row,)
-    draws : array (draw,)
-        From `bootstrap_mean`.
+    departure : array (item,)
+        0 or above.
+    step : float
+        Smallest value above 0.
 
     Returns
     -------
     low, high : float
     """
-    low, high = interval(draws)
-    informative = min(len(np.unique(item[credit > 0])), len(np.unique(item[credit < 1])))
-    if informative < FEW:
-        floor, ceiling = wilson(float(np.mean(credit)), len(np.unique(item)))
-        low, high = min(low, floor), max(high, ceiling)
-    return low, high
+    above = departure[departure > 0]
+    low, high = wilson(len(above) / len(departure), len(departure))
+    size = above.mean() if len(above) else step
+    return float(low * size), float(high * size)
+
+
+def widen_mean(
+    limits: tuple[float, float], per_item: np.ndarray, step: float = 1.0
+) -> tuple[float, float]:
+    """Widen the bootstrap interval of a mean credit where few items inform it.
+
+    Where fewer than five items differ from 0 (or from 1), the bootstrap cannot see what it has not
+    drawn: 0 of 200 would get [0, 0]. There the interval is at least that of `rare_interval`.
+
+    Parameters
+    ----------
+    limits : low, high
+    per_item : array (item,)
+        Mean credit of each item, between 0 and 1.
+    step : float
+        Smallest departure of an item from 0 or 1.
+
+    Returns
+    -------
+    low, high : float
+    """
+    low, high = limits
+    if np.count_nonzero(per_item > 0) < FEW:
+        least, most = rare_interval(per_item, step)
+        return min(low, least), max(high, most)
+    if np.count_nonzero(per_item < 1) < FEW:
+        least, most = rare_interval(1 - per_item, step)
+        return min(low, 1 - most), max(high, 1 - least)
+    return limits
+
+
+def widen_difference(
+    limits: tuple[float, float], per_item: np.ndarray, step: float = 1.0
+) -> tuple[float, float]:
+    """As `widen_mean`, for a paired difference in which few items differ.
+
+    Gains and losses are rare quantities each; their intervals are combined as Newcombe does.
+
+    Parameters
+    ----------
+    limits : low, high
+    per_item : array (item,)
+        Difference of each item.
+    step : float
+
+    References
+    ----------
+    Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I
+    """
+    if np.count_nonzero(per_item) >= FEW:
+        return limits
+    gain, loss = np.clip(per_item, 0, None), np.clip(-per_item, 0, None)
+    (gain_low, gain_high), (loss_low, loss_high) = (
+        rare_interval(part, step) for part in (gain, loss)
+    )
+    low = np.hypot(gain.mean() - gain_low, loss_high - loss.mean())
+    high = np.hypot(gain_high - gain.mean(), loss.mean() - loss_low)
+    middle = per_item.mean()
+    return min(limits[0], float(middle - low)), max(limits[1], float(middle + high))
 
 
 def compare(first: np.ndarray, second: np.ndarray, how: str = "difference") -> tuple[float, float]:
@@ -187,19 +241,6 @@ def compare(first: np.ndarray, second: np.ndarray, how: str = "difference") -> t
             "ratio: expected a second system above 0 in every draw, found 0; compare by difference."
         )
     return interval(first / second)
-
-
-def newcombe(first: float, second: float, n: int) -> tuple[float, float]:
-    """Interval of the difference of two proportions among n items each, taken as independent.
-
-    References
-    ----------
-    Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I
-    """
-    (low1, high1), (low2, high2) = wilson(first, n), wilson(second, n)
-    difference = first - second
-    low = difference - np.hypot(first - low1, high2 - second)
-    return float(low), float(difference + np.hypot(high1 - first, second - low2))
 
 
 def t_interval(value: np.ndarray) -> tuple[float, float]:

@@ -162,9 +162,9 @@ def evaluate_prediction(
     return scores
 
 
-def load_scores(path: str | Path) -> list[Score]:
-    """Read the scores and comparisons of ``scores.json``."""
-    data = read_json(path, "neurovis-scores")
+def read_scores(run: str | Path) -> list[Score]:
+    """Scores and comparisons of a run that was evaluated."""
+    data = read_json(Path(run) / "scores.json", "neurovis-scores")
     return [Score.from_dict(entry) for entry in data["scores"] + data["comparisons"]]
 
 
@@ -407,7 +407,7 @@ def table(scores: list[Score]) -> str:
     Parameters
     ----------
     scores : list of Score
-        From `evaluate_run`, `evaluate_prediction` or `load_scores`.
+        From `evaluate_run`, `evaluate_prediction` or `read_scores`.
 
     Returns
     -------
@@ -421,11 +421,13 @@ def table(scores: list[Score]) -> str:
         first = (some + observers)[0]
         lines.append(f"target {target}: {first.gallery}")
         lines.append(f"protocol {first.protocol}; 95 % intervals; shares in %")
-        for n_averaged in dict.fromkeys(s.about["n_averaged"] for s in some):
+        levels = sorted({s.about["n_averaged"] for s in some}, reverse=True)
+        for n_averaged in levels:
             here = [
                 s for s in some + observers * bool(target) if s.about["n_averaged"] == n_averaged
             ]
-            lines += [*_block(here, n_averaged), ""]
+            by_subject = n_averaged in (levels[0], 1)
+            lines += [*_block(here, n_averaged, by_subject), ""]
     chosen = scoring.headline(plain)
     for score in scores:
         spoken = all(score.about[k] == chosen[k] for k in ("target", "n_averaged", "subject"))
@@ -442,7 +444,7 @@ def table(scores: list[Score]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _block(scores: list[Score], n_averaged: int) -> list[str]:
+def _block(scores: list[Score], n_averaged: int, by_subject: bool) -> list[str]:
     """Lines for one target and number of averaged trials; intervals of the first two metrics."""
     pooled = [s for s in scores if s.about["subject"] == "all"]
     names = list(dict.fromkeys(s.name for s in pooled))
@@ -453,8 +455,8 @@ def _block(scores: list[Score], n_averaged: int) -> list[str]:
     for system in dict.fromkeys(s.about["system"] for s in pooled):
         own = [s for s in scores if s.about["system"] == system]
         subjects = list(dict.fromkeys(s.about["subject"] for s in own))
-        shown = subjects if system in ("tower", "prediction") and len(subjects) > 2 else ["all"]
-        for subject in shown:
+        apart = by_subject and system in ("tower", "prediction") and len(subjects) > 2
+        for subject in subjects if apart else ["all"]:
             cells = {
                 s.name: _cell(s) if s.name in names[:2] else _number(s.name, s.value)
                 for s in own

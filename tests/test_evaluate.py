@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neurovis.errors import NeurovisError
-from neurovis.evaluate import evaluate_prediction, evaluate_run, load_scores, table
+from neurovis.evaluate import evaluate_prediction, evaluate_run, read_scores, table
 from neurovis.records import Embeddings, Prediction, Split, Stimuli
 from neurovis.store import write_h5
 
@@ -33,7 +33,7 @@ def rows_of(images, subjects=("01", "02")):
 def image_run(folder, targets=("clip",), seed=0):
     """A run whose tower has more skill than ridge and whose control has none."""
     rng = np.random.default_rng(seed)
-    images = np.array([f"image_{i:02d}" for i in range(N_IMAGES)])
+    images = np.array([f"image_{i:03d}" for i in range(N_IMAGES)])
     image, subject, n = rows_of(images)
     truth = {t: rng.standard_normal((N_IMAGES, DIM)).astype(np.float32) for t in targets}
     shown = np.searchsorted(images, image)
@@ -190,7 +190,7 @@ def test_files_are_complete_and_compact(run):
         "metric": "top1",
     }
     assert all(entry["per_item"] == [] for entry in data["scores"])
-    again = load_scores(folder / "scores.json")
+    again = read_scores(folder)
     assert [s.value for s in again] == [s.value for s in scores]
     with h5py.File(folder / "per_item.h5") as file:
         assert file.attrs["target"] == "clip"
@@ -302,9 +302,9 @@ def test_recording_without_a_category_is_left_out_and_said(tmp_path):
 
 def test_training_image_is_refused(tmp_path):
     folder = image_run(tmp_path)
-    images = [f"image_{i:02d}" for i in range(N_IMAGES)]
+    images = [f"image_{i:03d}" for i in range(N_IMAGES)]
     Split(tuple(images[:1]), (), tuple(images[1:])).write(folder / "split.json")
-    with pytest.raises(NeurovisError, match=r"prediction.h5: image 'image_00' is scored"):
+    with pytest.raises(NeurovisError, match=r"prediction.h5: image 'image_000' is scored"):
         evaluate_run(folder, quiet=True)
 
 

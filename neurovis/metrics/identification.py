@@ -9,12 +9,11 @@ because models of different folds do not share a scale.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
 from neurovis.errors import NeurovisError
-from neurovis.metrics import Metric
+from neurovis.metrics.base import Metric
 from neurovis.metrics.retrieval import place, top_credit
 from neurovis.metrics.statistics import N_DRAWS, interval, stratified_counts, t_interval
 
@@ -106,9 +105,7 @@ class CategoryMetric(Metric):
 
 
 class Auc(CategoryMetric, name="auc"):
-    """Area under the curve between two categories, mean over recordings."""
-
-    chance_rule: ClassVar[str] = "1 / 2"
+    """Area under the curve between two categories, by recording (higher is better, chance 1/2)."""
 
     def fits(self, n_gallery: int) -> bool:
         return n_gallery == 2
@@ -121,9 +118,7 @@ class Auc(CategoryMetric, name="auc"):
 
 
 class Identification(CategoryMetric, name="identification"):
-    """Share of trials nearest to their own category, mean over categories, then recordings."""
-
-    chance_rule: ClassVar[str] = "1 / N"
+    """Share of trials nearest to their category, balanced (higher is better, chance 1/N)."""
 
     def chance(self, n_gallery: int) -> float:
         return 1 / n_gallery

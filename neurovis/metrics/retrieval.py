@@ -16,7 +16,7 @@ import numpy as np
 import pydantic
 
 from neurovis.errors import NeurovisError
-from neurovis.metrics import Metric
+from neurovis.metrics.base import Metric
 
 BLOCK_BYTES = 64 * 2**20
 
@@ -303,9 +303,8 @@ class RankMetric(Metric):
 
 
 class Top(RankMetric, name="top"):
-    """Share of rows whose shown image is among the k most similar of the gallery."""
+    """Share of rows whose shown image is among the k most similar (higher is better, chance k/N)."""
 
-    chance_rule: ClassVar[str] = "k / N"
     k: int = pydantic.Field(5, ge=1)
 
     @property
@@ -323,10 +322,9 @@ class Top(RankMetric, name="top"):
 
 
 class MedianRank(RankMetric, name="median_rank"):
-    """Median over rows of the shown image's zero-based rank."""
+    """Median zero-based rank of the shown image (lower is better, chance (N-1)/2)."""
 
     higher_is_better: ClassVar[bool] = False
-    chance_rule: ClassVar[str] = "(N - 1) / 2"
     statistic: ClassVar[str] = "median"
 
     def chance(self, n_gallery: int) -> float:
@@ -337,10 +335,9 @@ class MedianRank(RankMetric, name="median_rank"):
 
 
 class RelativeRank(RankMetric, name="relative_rank"):
-    """Mean over rows of the shown image's zero-based rank, divided by the size of the gallery."""
+    """Mean zero-based rank of the shown image over N (lower is better, chance (N-1)/2N)."""
 
     higher_is_better: ClassVar[bool] = False
-    chance_rule: ClassVar[str] = "(N - 1) / 2 N"
 
     def chance(self, n_gallery: int) -> float:
         return (n_gallery - 1) / (2 * n_gallery)
@@ -353,9 +350,8 @@ class RelativeRank(RankMetric, name="relative_rank"):
 
 
 class KWay(RankMetric, name="k_way"):
-    """Share of choices of the shown image among itself and k - 1 random others of the gallery."""
+    """Share of choices of the shown image among k random ones (higher is better, chance 1/k)."""
 
-    chance_rule: ClassVar[str] = "1 / k"
     k: int = pydantic.Field(2, ge=2)
 
     @property

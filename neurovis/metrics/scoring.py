@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from neurovis.errors import NeurovisError
-from neurovis.metrics import Metric, identification, retrieval, statistics
+from neurovis.metrics import identification, retrieval, statistics
+from neurovis.metrics.base import Metric
 from neurovis.records import Score
 
 RETRIEVAL: tuple[retrieval.RankMetric, ...] = (

@@ -164,7 +164,13 @@ def evaluate_prediction(
 
 def read_scores(run: str | Path) -> list[Score]:
     """Scores and comparisons of a run that was evaluated."""
-    data = read_json(Path(run) / "scores.json", "neurovis-scores")
+    path = Path(run) / "scores.json"
+    data = read_json(path, "neurovis-scores")
+    if not {"scores", "comparisons"} <= data.keys():
+        raise NeurovisError(
+            f"{path}: expected scores and comparisons, found {', '.join(data)}; "
+            "run neurovis evaluate again."
+        )
     return [Score.from_dict(entry) for entry in data["scores"] + data["comparisons"]]
 
 

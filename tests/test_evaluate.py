@@ -10,7 +10,7 @@ import pytest
 from neurovis.errors import NeurovisError
 from neurovis.evaluate import evaluate_prediction, evaluate_run, read_scores, table
 from neurovis.records import Embeddings, Prediction, Split, Stimuli
-from neurovis.store import write_h5
+from neurovis.store import write_h5, write_json
 
 KEPT = {"image", "subject", "n_averaged", "recording"}
 N_IMAGES, N_REPEATS, DIM = 40, 6, 24
@@ -208,6 +208,14 @@ def test_files_are_complete_and_compact(run):
         hit = tower["best"].asstr()[:, 0] == tower["image"].asstr()[()]
         np.testing.assert_array_equal(hit, tower["rank"][()] == 0)
         assert tower["single/n"][()].tolist() == [N_REPEATS] * 2 * N_IMAGES
+
+
+def test_damaged_scores_are_refused(tmp_path):
+    with pytest.raises(NeurovisError, match=r"scores.json: no such file"):
+        read_scores(tmp_path)
+    write_json(tmp_path / "scores.json", {"format": "neurovis-scores", "format_version": 1})
+    with pytest.raises(NeurovisError, match="expected scores and comparisons, found format"):
+        read_scores(tmp_path)
 
 
 def test_second_evaluation_gives_the_same_bytes(run):

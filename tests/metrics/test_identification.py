@@ -89,6 +89,25 @@ def test_wider_interval_is_over_recordings_where_they_differ():
     assert (low, high) == pytest.approx((0.68, 0.72), abs=0.003)
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+def test_interval_covers_the_truth_with_six_recordings(spread):
+    """Recordings that differ in effect and those that do not; nominal 95 %, loose bound."""
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    recording, covered = np.repeat(np.arange(6), 50), []
+    many = 0.7 + spread * rng.standard_normal(20000)
+    truth = stats.norm.cdf(many / np.sqrt(2)).mean()
+    for _ in range(100):
+        shown = (rng.random(300) > 0.5).astype(int)
+        effect = 0.7 + spread * rng.standard_normal(6)
+        decision = rng.standard_normal(300) + effect[recording] * shown
+        similarity = np.stack([-decision, decision], axis=1)
+        value, draws = by_recording((Auc(),), similarity, shown, recording, n_draws=200)
+        low, high = wider_interval(value[0], draws[0])
+        covered.append(low <= truth <= high)
+    assert np.mean(covered) > 0.88
+
+
 def test_bad_input_is_one_sentence():
     with pytest.raises(NeurovisError, match="found 0 of one and 3 of the other"):
         auc(np.arange(3.0), np.zeros(3, bool))

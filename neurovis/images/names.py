@@ -1,0 +1,134 @@
+"""Encoders named by a string.
+
+Comes in: ``open_clip:ViT-H-14/laion2b_s32b_b79k@0.35+tokens``. Goes out: the encoder's config.
+
+    encoder  = feature ("+" feature)* | network ["@" place] ("+" option)*
+    feature  = "classical" | "gabor" | "color" | "hog" | "pixels"
+    network  = "open_clip:" model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
+               where model may be "local-dir:" folder or "hf-hub:" org "/" repository
+    place    = relative depth in (0, 1] | "layer" number, blocks counted from 1
+    option   = "tokens" | "mean" | "cls" | number "px"
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from neurovis.config import build, resolve
+from neurovis.errors import NeurovisError, UsageError, unknown
+from neurovis.images.base import ImageEncoder
+from neurovis.images.classical import Classical, Color, Gabor, Hog, Pixels
+from neurovis.images.networks import OFFLINE, SUFFIXES, OpenClip, Timm
+
+FEATURES = {cls.component: cls for cls in (Gabor, Color, Hog, Pixels, Classical)}
+NETWORKS = {cls.component: cls for cls in (OpenClip, Timm)}
+_TAIL = re.compile(r"(?:@(?P<place>[^@+/]*))?(?P<options>(?:\+[^@+/]*)*)$")
+
+
+def encoder(name: str | dict[str, Any] | ImageEncoder) -> ImageEncoder:
+    """Make the config of an image encoder from its name.
+
+    Parameters
+    ----------
+    name : str, dict or ImageEncoder
+        A string of the grammar above, a mapping with a ``name``, ``package.module:Class``, or a
+        config, which is returned as it is.
+
+    Returns
+    -------
+    ImageEncoder
+
+    Raises
+    ------
+    UsageError
+        If a part of the name is unknown, with the nearest right one.
+
+    Examples
+    --------
+    >>> encoder("timm:vit_base_patch14_dinov2.lvd142m@0.66").depth
+    0.66
+    >>> encoder("gabor+color").label
+    'gabor+color'
+    """
+    if not isinstance(name, str):
+        return resolve(ImageEncoder, name)
+    source, colon, rest = name.partition(":")
+    if not colon:
+        return _features(name)
+    if source == "world":
+        raise NeurovisError(
+            f"encoder {name!r}: the small weights of the image world are not shipped yet; encoders "
+            f"that work offline: {', '.join(OFFLINE)}."
+        )
+    if source in NETWORKS:
+        return _network(name, NETWORKS[source], rest)
+    if "." in source and "+" not in source:
+        return resolve(ImageEncoder, name)
+    if "+" in source:
+        raise UsageError(
+            f"encoder {name!r}: only features without weights can be added up "
+            f"({', '.join(sorted(FEATURES))}); embed with each network by itself."
+        )
+    raise UsageError(unknown("encoder", source, [*FEATURES, *NETWORKS, "world"]))
+
+
+def _features(name: str) -> ImageEncoder:
+    parts = name.split("+")
+    for part in parts:
+        if part in NETWORKS:
+            raise UsageError(f"encoder {name!r}: expected {part}:MODEL, found no model; name one.")
+        if part not in FEATURES:
+            return resolve(ImageEncoder, name) if len(parts) == 1 else _refuse(part)
+    if len(parts) == 1:
+        return FEATURES[name]()
+    if len(set(parts)) < len(parts) or "classical" in parts:
+        raise UsageError(
+            f"encoder {name!r}: expected different features, and classical by itself as it holds "
+            "them all; write each once."
+        )
+    return Classical(parts=tuple(FEATURES[part]() for part in parts))
+
+
+def _refuse(part: str) -> ImageEncoder:
+    raise UsageError(unknown("encoder", part, FEATURES))
+
+
+def _network(name: str, cls: type, rest: str) -> ImageEncoder:
+    tail = _TAIL.search(rest)
+    options: dict[str, Any] = {}
+    if tail["place"] is not None:
+        options.update(_place(name, tail["place"]))
+    for option in tail["options"].split("+")[1:]:
+        if re.fullmatch(r"[1-9]\d*px", option):
+            key, value = "image_size", int(option[:-2])
+        elif option in ("tokens", "mean", "cls"):
+            key, value = "pool", option
+        else:
+            hint = unknown("option", option, ["tokens", "mean", "cls", "224px"])
+            raise UsageError(f"encoder {name!r}: {hint}")
+        if key in options:
+            raise UsageError(f"encoder {name!r}: +{option} contradicts another option; give one.")
+        options[key] = value
+    model = rest[: tail.start()]
+    weights = ""
+    if not model.startswith(("local-dir:", "hf-hub:")):
+        model, _, weights = model.partition("/")
+    if not model or (cls is OpenClip and not weights and ":" not in model):
+        raise UsageError(
+            f"encoder {name!r}: expected open_clip:MODEL/TAG, open_clip:MODEL/FILE"
+            f"{SUFFIXES[0]} or timm:MODEL.TAG, found no {'weights' if model else 'model'}; name them."
+        )
+    return build(cls, {"model": model, "weights": weights, **options})
+
+
+def _place(name: str, place: str) -> dict[str, Any]:
+    """Depth or layer from what stands behind @."""
+    if found := re.fullmatch(r"layer([1-9]\d*)", place):
+        return {"layer": int(found[1])}
+    if re.fullmatch(r"\d*\.?\d+|\d+\.", place) and 0 < float(place) <= 1:
+        return {"depth": float(place)}
+    raise UsageError(
+        f"encoder {name!r}: expected @ and a relative depth in (0, 1] or a block such as layer12, "
+        f"found @{place}; correct it."
+    )

@@ -1,0 +1,449 @@
+"""Frozen networks of open_clip and timm, read out at any layer.
+
+Comes in: pictures through the network's evaluation transform. Goes out: its own output, or the
+patches of one block, averaged or as tokens. Weights come from a local file or the Hugging Face cache
+(fetched once where there is a network), safetensors first; no pickle is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from neurovis.errors import NeurovisError, UsageError, unknown
+from neurovis.images.base import Encoder, ImageEncoder
+
+OFFLINE = ("classical", "color", "gabor", "hog", "pixels")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network with its weights: vision tower, evaluation transform, its settings, own output."""
+
+    tower: Any
+    transform: Callable[[Any], Any]
+    settings: dict[str, Any]
+    output: Callable[[Any], Any]
+
+
+class Network(ImageEncoder):
+    """A frozen network and the place where it is read out.
+
+    Parameters
+    ----------
+    model : str
+        Its name there; ``local-dir:FOLDER`` or ``hf-hub:ORG/REPO`` for one with its own config.
+    weights : str
+        Path of a weights file, or a tag.
+    depth : float
+        Relative depth in (0, 1]; 1 is the network's own output, less is a block (`block_at`).
+    layer : int, optional
+        Block counted from 1, instead of `depth`.
+    pool : {"auto", "mean", "cls", "tokens"}
+        ``auto``: the network's own output at depth 1, ``mean`` elsewhere. ``mean``: mean of the patch
+        tokens (of all positions of a convolutional map). ``cls``: the class token. ``tokens``: all
+        patch tokens. At depth 1 these three come after the final norm, before any projection; at a
+        block they are its plain output.
+    image_size : int, optional
+        Pixels along one side; the network's own by default.
+    """
+
+    model: str = pydantic.Field(min_length=1)
+    weights: str = ""
+    depth: float = pydantic.Field(1.0, gt=0, le=1)
+    layer: int | None = pydantic.Field(None, ge=1)
+    pool: Literal["auto", "mean", "cls", "tokens"] = "auto"
+    image_size: int | None = pydantic.Field(None, ge=16)
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> Network:
+        if self.layer is not None and self.depth != 1:
+            raise UsageError(
+                f"{self.component}: depth {self.depth:g} and layer {self.layer} are both given; "
+                "give one."
+            )
+        return self
+
+    @property
+    def own_config(self) -> bool:
+        """Whether the model comes with a config of its own instead of a name."""
+        return self.model.startswith(("local-dir:", "hf-hub:"))
+
+    @property
+    def weights_file(self) -> bool:
+        """Whether `weights` is a path."""
+        return self.weights.endswith(SUFFIXES)
+
+    @property
+    def label(self) -> str:
+        model = Path(self.model).name if self.own_config else self.model
+        weights = Path(self.weights).stem if self.weights_file else self.weights
+        where = f"layer{self.layer}" if self.layer else f"{self.depth:g}" if self.depth < 1 else ""
+        pool = "" if self.pool == "auto" else self.pool
+        size = f"{self.image_size}px" if self.image_size else ""
+        return "-".join(filter(None, [self.component, model, weights, where, pool, size]))
+
+    def identity(self, weights: str) -> dict[str, Any]:
+        identity = super().identity(weights)
+        # the hash says which weights; where they lie is nobody's business
+        if self.weights_file:
+            identity["weights"] = "file"
+        if self.model.startswith("local-dir:"):
+            identity["model"] = "local-dir"
+        return identity
+
+    def load(self) -> Loaded:
+        """Make the model and load its weights."""
+        raise NotImplementedError
+
+    def block(self, tower: Any, x: Any, index: list[int] | None, norm: bool, cls: bool) -> list:
+        """Maps (image, channel, y, x) of some blocks, or (map, prefix tokens) where `cls`."""
+        raise NotImplementedError
+
+    def build(self) -> Encoder:
+        import torch
+
+        device = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        loaded = self.load()
+        loaded.tower.eval().requires_grad_(False).to(device)
+        read = loaded.output
+        if self.layer is not None or self.depth < 1 or self.pool != "auto":
+            read = self._reader(loaded.tower, loaded.transform, device)
+
+        def prepare(picture):
+            return loaded.transform(picture).numpy()
+
+        def embed(images):
+            with torch.inference_mode():
+                return read(torch.from_numpy(images).to(device)).float().cpu().numpy()
+
+        return Encoder(prepare, embed, hash_weights(loaded.tower, loaded.settings))
+
+    def _reader(self, tower: Any, transform: Callable, device: str) -> Callable:
+        import torch
+        from PIL import Image
+
+        if not hasattr(tower, "forward_intermediates"):
+            raise NeurovisError(
+                f"{self.component}:{self.model}: expected a network that gives its blocks, found "
+                f"{type(tower).__name__}; use its own output (no @ and no +) or another network."
+            )
+        blank = transform(Image.new("RGB", (64, 64)))[None].to(device)
+        with torch.inference_mode():
+            n_layers = len(self.block(tower, blank, None, False, False))
+        last = self.layer is None and self.depth == 1
+        index = n_layers if last else self.layer or block_at(self.depth, n_layers)
+        if index > n_layers:
+            raise UsageError(
+                f"{self.component}:{self.model}: expected a layer from 1 to {n_layers}, found "
+                f"{index}; choose one of these or a relative depth."
+            )
+
+        def read(x):
+            if self.pool == "cls":
+                found = self.block(tower, x, [index - 1], last, True)[0]
+                if not isinstance(found, tuple) or found[1] is None or found[1].shape[1] == 0:
+                    raise UsageError(
+                        f"{self.component}:{self.model}: it has no class token; use +mean or +tokens."
+                    )
+                return found[1][:, 0]
+            maps = self.block(tower, x, [index - 1], last, False)[0]
+            tokens = maps.flatten(2).transpose(1, 2)
+            return tokens if self.pool == "tokens" else tokens.mean(dim=1)
+
+        return read
+
+    def _file(self) -> Path:
+        path = Path(self.weights).expanduser()
+        if not path.is_file():
+            raise NeurovisError(
+                f"{path}: no such weights file; correct the path, or name a tag of {self.model}."
+            )
+        return path
+
+    def _unfit(self, path: Any, error: Exception) -> NeurovisError:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        return NeurovisError(
+            f"{path}: expected plain weights of {self.model}, found a file that does not load "
+            f"({reason}); give safetensors of that very model."
+        )
+
+
+class OpenClip(Network, name="open_clip"):
+    """The image tower of an open_clip model; its own output is ``encode_image``, not normalised.
+
+    Parameters
+    ----------
+    model : str
+        Such as ``ViT-H-14``.
+    weights : str
+        A tag such as ``laion2b_s32b_b79k``, or a file.
+    """
+
+    def load(self) -> Loaded:
+        import open_clip
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        name, options = self._source(open_clip)
+        if self.image_size:
+            options["force_image_size"] = self.image_size
+        try:
+            # pretrained_text: the text tower is not used, its weights are not to be fetched
+            model = open_clip.create_model(
+                name, pretrained_text=False, require_pretrained=True, weights_only=True, **options
+            )
+        except _load_errors() as error:
+            raise self._unfit(options.get("pretrained", name), error) from error
+        settings = model.visual.preprocess_cfg
+        transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
+        output = lambda x: model.encode_image(x, normalize=False)  # noqa: E731
+        return Loaded(model.visual, transform, settings, output)
+
+    def _source(self, open_clip: Any) -> tuple[str, dict[str, Any]]:
+        """Name and options for ``open_clip.create_model`` that need no network."""
+        from open_clip.constants import HF_CONFIG_NAME, HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+        usual = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+        if self.model.startswith("hf-hub:"):
+            repository = self.model.removeprefix("hf-hub:")
+            self._fetch(repository, (HF_CONFIG_NAME,))
+            return f"local-dir:{self._fetch(repository, usual).parent}", {}
+        if self.own_config:
+            return self.model, {}
+        if self.model not in open_clip.list_models():
+            raise UsageError(unknown("open_clip model", self.model, open_clip.list_models()))
+        if self.weights_file:
+            return self.model, {"pretrained": str(self._file())}
+        tags = open_clip.list_pretrained_tags_by_model(self.model)
+        if self.weights not in tags:
+            raise UsageError(unknown(f"weights of open_clip:{self.model}", self.weights, tags))
+        about = open_clip.get_pretrained_cfg(self.model, self.weights)
+        if not about.get("hf_hub"):
+            raise NeurovisError(
+                f"open_clip:{self.model}/{self.weights}: these weights are not on the Hugging Face "
+                f"hub; fetch {about.get('url')} and write open_clip:{self.model}//path/to/file."
+            )
+        repository, _, file = about["hf_hub"].rpartition("/")
+        names = (str(Path(file).with_suffix(".safetensors")), file) if file else usual
+        keys = ("mean", "std", "interpolation", "resize_mode")
+        return self.model, {
+            "pretrained": str(self._fetch(repository, names)),
+            "force_quick_gelu": bool(about.get("quick_gelu")),
+            "force_preprocess_cfg": {k: about[k] for k in keys if about.get(k)},
+        }
+
+    def _fetch(self, repository: str, names: tuple[str, ...]) -> Path:
+        return fetch(f"open_clip:{self.model}", repository, names)
+
+    def block(self, tower: Any, x: Any, index: list[int] | None, norm: bool, cls: bool) -> list:
+        found = tower.forward_intermediates(
+            x,
+            indices=index,
+            stop_early=True,
+            normalize_intermediates=norm,
+            intermediates_only=True,
+            output_extra_tokens=cls,
+        )
+        maps = found["image_intermediates"]
+        prefix = found.get("image_intermediates_prefix", [None] * len(maps))
+        return list(zip(maps, prefix)) if cls else maps
+
+
+class Timm(Network, name="timm"):
+    """A timm model without its classifier; its own output is ``model(images)``.
+
+    Parameters
+    ----------
+    model : str
+        With its tag, such as ``vit_base_patch14_dinov2.lvd142m``.
+    weights : str
+        A file, instead of the published weights.
+    """
+
+    def load(self) -> Loaded:
+        import timm
+        from timm.data import create_transform, resolve_model_data_config
+
+        name, file = self._source(timm)
+        try:
+            # loaded whole, classifier included, as timm is strict about missing weights only then
+            options = _classifier(timm, name, _read_weights(file)) if file else {}
+            model = timm.create_model(name, pretrained=True, **options)
+            model.reset_classifier(0)
+            if self.image_size and hasattr(model, "set_input_size"):
+                model.set_input_size((self.image_size, self.image_size))
+        except _load_errors() as error:
+            raise self._unfit(file or name, error) from error
+        about = resolve_model_data_config(model)
+        if self.image_size:
+            about["input_size"] = (3, self.image_size, self.image_size)
+        return Loaded(model, create_transform(**about, is_training=False), about, model)
+
+    def _source(self, timm: Any) -> tuple[str, Path | None]:
+        """Name and weights file (None where a folder holds both)."""
+        if self.model.startswith("hf-hub:"):
+            repository = self.model.removeprefix("hf-hub:")
+            self._fetch(repository, ("config.json",))
+            folder = self._fetch(repository, ("model.safetensors", "pytorch_model.bin")).parent
+            return f"local-dir:{folder}", None
+        if self.own_config:
+            return self.model, None
+        if self.weights and not self.weights_file:
+            raise UsageError(
+                f"timm:{self.model}/{self.weights}: expected a weights file ({', '.join(SUFFIXES)}), "
+                "found none; a tag is written with a dot, timm:MODEL.TAG."
+            )
+        if not timm.is_model(self.model):
+            raise UsageError(unknown("timm model", self.model, timm.list_models()))
+        tags = timm.list_pretrained(f"{self.model.split('.')[0]}*")
+        if "." in self.model and self.model not in tags:
+            raise UsageError(unknown("timm weights", self.model, tags))
+        if self.weights:
+            return self.model, self._file()
+        about = timm.get_pretrained_cfg(self.model)
+        if not about or not about.hf_hub_id:
+            raise NeurovisError(
+                f"timm:{self.model}: it has no weights on the Hugging Face hub; write "
+                f"timm:{self.model}//path/to/weights.safetensors."
+            )
+        file = about.hf_hub_filename or "pytorch_model.bin"
+        safe = (
+            "model.safetensors" if file == "pytorch_model.bin" else f"{Path(file).stem}.safetensors"
+        )
+        return self.model, self._fetch(about.hf_hub_id, (safe, file))
+
+    def _fetch(self, repository: str, names: tuple[str, ...]) -> Path:
+        return fetch(f"timm:{self.model}", repository, names)
+
+    def block(self, tower: Any, x: Any, index: list[int] | None, norm: bool, cls: bool) -> list:
+        return tower.forward_intermediates(
+            x,
+            indices=index,
+            norm=norm,
+            stop_early=True,
+            intermediates_only=True,
+            # convolutional networks do not know the option
+            **({"return_prefix_tokens": True} if cls and hasattr(tower, "cls_token") else {}),
+        )
+
+
+def _classifier(timm: Any, name: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Options of ``timm.create_model`` for weights with a classifier of any size, or without one."""
+    about = timm.get_pretrained_cfg(name)
+    heads = (about.classifier if about else None) or ()
+    heads = (heads,) if isinstance(heads, str) else heads
+    sizes = [len(state[f"{head}.weight"]) for head in heads if f"{head}.weight" in state]
+    n = sizes[0] if sizes else 0
+    return {
+        "num_classes": n,
+        "pretrained_cfg_overlay": {"state_dict": state, "num_classes": n},
+    }
+
+
+def block_at(depth: float, n_layers: int) -> int:
+    """Block, counted from 1, at a relative depth (l - 1) / (L - 1).
+
+    References
+    ----------
+    Relative depth as in arXiv:2601.21948, where .355 is block 12 of 32 of ViT-H-14.
+    """
+    return 1 + round(depth * (n_layers - 1))
+
+
+def hash_weights(module: Any, settings: dict[str, Any]) -> str:
+    """SHA-256 of parameters, buffers and transform settings, whatever file they came in."""
+    import torch
+
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _load_errors() -> tuple[type[Exception], ...]:
+    """What a foreign or unfit file makes the loaders raise."""
+    import pickle
+
+    from safetensors import SafetensorError
+
+    wrong = (ValueError, TypeError, KeyError, AttributeError, RuntimeError)
+    return (*wrong, OSError, EOFError, pickle.UnpicklingError, SafetensorError)
+
+
+def _read_weights(path: Path) -> dict[str, Any]:
+    import torch
+
+    from neurovis.store import load_tensors
+
+    if path.suffix == ".safetensors":
+        return load_tensors(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for key in ("state_dict", "model"):
+        if isinstance(state.get(key), dict):
+            return state[key]
+    return state
+
+
+def fetch(what: str, repository: str, names: tuple[str, ...]) -> Path:
+    """Path of the first of some files of a Hugging Face repository: from the cache, or fetched.
+
+    Raises
+    ------
+    NeurovisError
+        If it is neither cached nor reachable, with the command that fetches it.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    for name in names:
+        cached = huggingface_hub.try_to_load_from_cache(repository, name)
+        if isinstance(cached, str):
+            return Path(cached)
+    reason: Any = "there is no network"
+    if _hub_is_there():
+        for name in names:
+            try:
+                return Path(huggingface_hub.hf_hub_download(repository, name))
+            except LocalEntryNotFoundError as error:
+                reason = type(error).__name__
+                break
+            except EntryNotFoundError as error:
+                reason = f"{name} is not there"
+                del error
+            except (OSError, ValueError) as error:
+                reason = type(error).__name__
+                break
+    raise NeurovisError(
+        f"{what}: {' or '.join(names)} of {repository} is not in the Hugging Face cache and could "
+        f"not be fetched ({reason}); where there is a network run `hf download {repository} "
+        f"{names[0]}`, or use an encoder that works offline: {', '.join(OFFLINE)}."
+    )
+
+
+def _hub_is_there() -> bool:
+    """Whether asking the hub can succeed; without this check its client retries for half a minute."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if any(
+        os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    ):
+        return True
+    try:
+        socket.getaddrinfo(constants.ENDPOINT.split("//")[-1].split("/")[0].split(":")[0], 443)
+    except OSError:
+        return False
+    return True

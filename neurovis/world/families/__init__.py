@@ -3,6 +3,6 @@
 Adding one is a drawing function and a table in one of these files, listed in its `FAMILIES`.
 """
 
-from . import animals, wildlife
+from . import animals, creatures, plants, wildlife
 
-FAMILIES = (*animals.FAMILIES, *wildlife.FAMILIES)
+FAMILIES = (*animals.FAMILIES, *wildlife.FAMILIES, *creatures.FAMILIES, *plants.FAMILIES)

@@ -1,0 +1,38 @@
+"""The simulated dataset that ``neurovis simulate`` writes.
+
+Comes in: its BIDS root. Goes out: the prepared folder, with the truth beside each subject's trials, so
+that the observers can be computed. Onsets come from the trigger channel, whose marks lag by the
+``TriggerLag`` of the recording's JSON file.
+
+Run: ``python -m preprocessing.synthetic --root SIMULATED --out OUT``
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from neurovis.prepare import main
+from neurovis.signals.chain import Steps
+
+from .bids import Bids
+
+
+class Synthetic(Bids, name="synthetic"):
+    """Simulated recordings: 0.1-40 Hz, 100 Hz, -0.1 to 0.6 s, whitened on training trials."""
+
+    image_column: str | None = "image"
+    trigger: str | None = "auto"
+    steps: Steps = Steps(
+        l_freq=0.1, h_freq=40.0, notch=(50.0, 100.0), sfreq=100.0, tmin=-0.1, tmax=0.6,
+        baseline=(None, 0.0), scaling="robust", clamp=20.0, whiten="training",
+    )  # fmt: skip
+
+    def extras(self, root: Path, subject: str) -> dict[str, Path]:
+        """The truth, where the simulation stored it."""
+        truth = root / "sourcedata" / "truth" / f"sub-{subject}.h5"
+        return {"truth.h5": truth} if truth.is_file() else {}
+
+
+if __name__ == "__main__":
+    sys.exit(main("synthetic"))

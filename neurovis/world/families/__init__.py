@@ -3,6 +3,10 @@
 Adding one is a drawing function and a table in one of these files, listed in its `FAMILIES`.
 """
 
-from . import animals, creatures, plants, wildlife
+from . import animals, creatures, foods, plants, wildlife
 
-FAMILIES = (*animals.FAMILIES, *wildlife.FAMILIES, *creatures.FAMILIES, *plants.FAMILIES)
+FAMILIES = tuple(
+    family
+    for module in (animals, wildlife, creatures, plants, foods)
+    for family in module.FAMILIES
+)

@@ -81,7 +81,7 @@ class Family(Config):
             return value
         if isinstance(value, str):
             value = {"name": value}
-        if isinstance(value, dict) and not cls.component:
+        if isinstance(value, dict) and "family" in vars(cls):
             return resolve(cls, value)
         if isinstance(value, dict) and value.get("name", cls.component) == cls.component:
             value = {k: v for k, v in value.items() if k != "name"}
@@ -107,13 +107,18 @@ def resolve(root: type[Family], value: Any) -> Any:
     """
     if isinstance(value, root):
         return value
+    if not isinstance(value, str | dict):
+        raise UsageError(f"{root.family}: expected a name or a mapping, found {value!r}.")
     options = {"name": value} if isinstance(value, str) else dict(value)
     name = options.pop("name", None)
     if name is None:
         raise UsageError(f"{root.family}: expected a mapping with a 'name', found {value!r}.")
     if ":" in str(name) and "." in str(name).split(":")[0]:
         module, _, attribute = str(name).partition(":")
-        cls = getattr(importlib.import_module(module), attribute, None)
+        try:
+            cls = getattr(importlib.import_module(module), attribute, None)
+        except ImportError as error:
+            raise UsageError(f"{root.family}: {name} cannot be imported ({error}).") from error
         if not (isinstance(cls, type) and issubclass(cls, root)):
             raise UsageError(f"{root.family}: {name} is no {root.__name__}; expected a subclass.")
     else:
@@ -164,14 +169,13 @@ def to_dict(config: Any, how_too: bool = True) -> Any:
         return [to_dict(v, how_too) for v in config]
     if isinstance(config, Path):
         return config.as_posix()
-    if hasattr(config, "item") and getattr(config, "ndim", 1) == 0:
-        return config.item()
-    return config
+    # numpy arrays whole: their printed form leaves out the middle, which a fingerprint must see
+    return config.tolist() if hasattr(config, "tolist") else config
 
 
 def fingerprint(*parts: Any) -> str:
     """Twelve hex digits that name this content; fields marked ``how()`` do not enter."""
-    text = json.dumps(to_dict(list(parts), how_too=False), sort_keys=True, default=str)
+    text = json.dumps(to_dict(list(parts), how_too=False), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -190,7 +194,7 @@ def load_yaml(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> 
         raise UsageError(f"{path}: no such file; give the path of an experiment's YAML.")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise UsageError(f"{path}: not valid YAML at line {line}; correct that line.") from None
     if not isinstance(data, dict):
@@ -217,7 +221,12 @@ def override(data: dict[str, Any], overrides: list[str] | tuple[str, ...]) -> di
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise UsageError(f"override {item!r}: {parent!r} holds a value, not options.")
-        place[last] = yaml.safe_load(value)
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UsageError(
+                f"override {item!r}: expected a value in YAML after '=', found {value!r}."
+            ) from None
     return data
 
 

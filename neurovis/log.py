@@ -21,6 +21,8 @@ class Log:
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as handle:
                 rows = list(csv.DictReader(handle))
+        # a row that a kill or a full disk cut short is not whole
+        rows = [r for r in rows if None not in r.values()]
         rows = [r for r in rows if r["stage"] != stage or int(r["epoch"]) <= epoch]
         with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, self.columns)

@@ -21,7 +21,7 @@ from neurovis.config import fingerprint
 from neurovis.errors import NeurovisError
 from neurovis.progress import progress, say
 from neurovis.records import Embeddings, Prediction, Split
-from neurovis.store import atomic, save_tensors, write_h5, write_json
+from neurovis.store import new_h5, save_tensors, write_h5, write_json
 
 if TYPE_CHECKING:
     from neurovis.experiment import Predict
@@ -271,8 +271,7 @@ def _pictures(setup: Setup, shown: np.ndarray) -> None:
         )
         return
     path = setup.folder / "pictures.h5"
-    with atomic(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs.update({"format": "neurovis-pictures", "format_version": 1})
+    with new_h5(path, "neurovis-pictures") as file:
         file.create_dataset("image", data=images, dtype=h5py.string_dtype())
         jpeg = file.create_dataset("jpeg", len(images), dtype=h5py.vlen_dtype(np.uint8))
         for i, data in enumerate(pictures):
@@ -296,8 +295,7 @@ def _evoked(setup: Setup) -> None:
 
     recordings = setup.recordings
     path = setup.folder / "evoked.h5"
-    with atomic(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs.update({"format": "neurovis-evoked", "format_version": 1})
+    with new_h5(path, "neurovis-evoked") as file:
         for number, subject in enumerate(recordings.subjects):
             trials = recordings.trials[number]
             rows = np.unique(np.concatenate([s.rows("test", trials) for s in recordings.folds]))

@@ -8,10 +8,11 @@ disk until asked for: one trial is one read, so that a dataset larger than memor
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from neurovis.store import (
     FORMAT_VERSION,
     atomic,
     dataset,
+    enduring,
     open_h5,
     read_json,
     write_h5,
@@ -30,6 +32,7 @@ from neurovis.store import (
 )
 
 MODALITIES = ("meg", "eeg", "fmri")
+SETS = ("train", "test")
 
 
 def _strings(record: str, name: str, values: Any, n: int | None, dim: str) -> np.ndarray:
@@ -56,6 +59,19 @@ def _finite(record: str, name: str, values: np.ndarray, rows: Any = None) -> Non
             f"{record}.{name}: expected finite numbers, found NaN or infinity in row {row}{label}; "
             "drop that row or mend its source."
         )
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Name the file in what is said of its content; damage that HDF5 finds is said in one sentence."""
+    try:
+        yield
+    except NeurovisError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise type(error)(f"{path}: {error}") from None
+    except (OSError, RuntimeError, TypeError, UnicodeDecodeError) as error:
+        raise NeurovisError(f"{path}: damaged ({error}); make the file anew.") from error
 
 
 def _index(record: str, known: np.ndarray, ids: Any) -> np.ndarray:
@@ -109,7 +125,13 @@ class Stimuli:
     def __post_init__(self):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
         n = len(self.path)
-        put("path", [(p,) if isinstance(p, str) else tuple(map(str, p)) for p in self.path])
+        path = [(p,) if isinstance(p, str) else tuple(map(str, p)) for p in self.path]
+        put("path", [tuple(filter(None, p)) for p in path])
+        for name in {p for several in self.path for p in several if "|" in p}:
+            raise NeurovisError(
+                f"Stimuli.path: expected no '|' in a path (it joins them in the file), found {name!r}; "
+                "rename the file."
+            )
         caption = [""] * n if self.caption is None else self.caption
         put("caption", np.asarray(caption))
         for name in ("image", "sha256", "concept", "set", "caption"):
@@ -120,6 +142,11 @@ class Stimuli:
         if n == 0:
             raise NeurovisError(
                 "Stimuli: expected at least one image, found none; check the source."
+            )
+        for row in np.flatnonzero(~np.isin(self.set, SETS))[:1]:
+            raise NeurovisError(
+                f"Stimuli.set: expected train or test, found {str(self.set[row])!r} for image "
+                f"{str(self.image[row])!r}; correct its row."
             )
         values, counts = np.unique(self.image, return_counts=True)
         if counts.max() > 1:
@@ -160,21 +187,29 @@ class Stimuli:
         path = Path(path)
         if not path.is_file():
             raise NeurovisError(f"{path}: no such file; run neurovis preprocess or simulate first.")
-        with path.open(newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            needed = ["image", "path", "sha256", "width", "height", "concept", "set"]
-            missing = [name for name in needed if name not in (reader.fieldnames or [])]
-            if missing:
-                raise NeurovisError(
-                    f"{path}: column {missing[0]!r} is missing, expected {', '.join(needed)}; "
-                    "write the file with Stimuli.write."
-                )
-            rows = list(reader)
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise NeurovisError(
+                f"{path}: expected a table in UTF-8, found other bytes; save it as CSV in UTF-8."
+            ) from None
+        # a category may join thousands of paths in one field
+        csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        needed = ["image", "path", "sha256", "width", "height", "concept", "set"]
+        missing = [name for name in needed if name not in (reader.fieldnames or [])]
+        if missing:
+            raise NeurovisError(
+                f"{path}: column {missing[0]!r} is missing, expected {', '.join(needed)}; "
+                "write the file with Stimuli.write."
+            )
+        rows = list(reader)
         for number, row in enumerate(rows):
-            if None in row.values() or not row["width"].isdigit() or not row["height"].isdigit():
+            whole = None not in row.values() and None not in row
+            if not (whole and row["width"].isdecimal() and row["height"].isdecimal()):
                 raise NeurovisError(
-                    f"{path}: line {number + 2} is cut short or its width or height is no whole "
-                    "number; make the file anew."
+                    f"{path}: row {number + 1} is cut short, has too many fields, or its width or "
+                    "height is no whole number; make the file anew."
                 )
         columns = {name: [row[name] for row in rows] for name in needed}
         columns["path"] = [tuple(p.split("|")) for p in columns["path"]]
@@ -183,7 +218,8 @@ class Stimuli:
             list(map(int, columns["height"])),
         )
         caption = [row.get("caption") or "" for row in rows]
-        return cls(**columns, caption=caption, folder=path.parent)
+        with _naming(path):
+            return cls(**columns, caption=caption, folder=path.parent)
 
     def write(self, path: str | Path) -> None:
         """Write ``stimuli.csv`` atomically; paths are kept as they are (relative to its folder)."""
@@ -271,10 +307,12 @@ class Trials:
                 f"Trials.channel_position: expected (channel={n_chans}, 3), found {position.shape}; "
                 "give metres in head coordinates, NaN where unknown."
             )
-        if n_times == 0 or not (math.isfinite(self.sfreq) and self.sfreq > 0):
+        good = math.isfinite(self.sfreq) and self.sfreq > 0 and math.isfinite(self.tmin)
+        if n_chans == 0 or n_times == 0 or not good:
             raise NeurovisError(
-                f"Trials: expected at least one time sample and sfreq above 0 Hz, found {n_times} "
-                f"samples at {self.sfreq} Hz; check the epoching window."
+                "Trials: expected at least one channel, one time sample, and sfreq above 0 Hz, found "
+                f"channel={n_chans}, time={n_times} at {self.sfreq} Hz from {self.tmin} s; check picks "
+                "and epoching window."
             )
         if self.modality not in MODALITIES:
             raise NeurovisError(
@@ -298,7 +336,13 @@ class Trials:
         """Signals of some trials: array (row, channel, time) float32, in the order asked for."""
         if isinstance(rows, slice):
             rows = np.arange(len(self))[rows]
-        rows = np.asarray(rows, dtype=np.int64)
+        rows = np.asarray(rows)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        rows = np.where(rows < 0, rows + len(self), rows)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise NeurovisError(
+                f"Trials.read: expected rows below {len(self)}, found {rows.min()} to {rows.max()}."
+            )
         if isinstance(self.signal, np.ndarray):
             return self.signal[rows]
         out = np.empty((len(rows), *self.signal.shape[1:]), np.float32)
@@ -313,6 +357,15 @@ class Trials:
     def open(cls, path: str | Path) -> Trials:
         """Open ``trials.h5``; its signal stays on disk."""
         file = open_h5(path, "neurovis-trials")
+        try:
+            with _naming(path):
+                return cls._of(path, file)
+        except NeurovisError:
+            file.close()
+            raise
+
+    @classmethod
+    def _of(cls, path: str | Path, file: Any) -> Trials:
         data = {name: dataset(path, file, name)[()] for name in _PER_TRIAL}
         for name in ("channel_name", "channel_type", "channel_position"):
             data[name] = dataset(path, file, name)[()]
@@ -412,8 +465,10 @@ class TrialsWriter:
     def __enter__(self) -> TrialsWriter:
         import h5py
 
-        self._atomic = atomic(self.path)
-        self.file = h5py.File(self._atomic.__enter__(), "w")
+        with ExitStack() as stack:
+            self._disk = stack.enter_context(enduring(stack.enter_context(atomic(self.path))))
+            self.file = stack.enter_context(h5py.File(self._disk, "w"))
+            self._open = stack.pop_all()
         return self
 
     def append(
@@ -427,6 +482,9 @@ class TrialsWriter:
         }
         signal = np.asarray(signal, np.float32)
         block = Trials(signal, **per_trial, **self.channels, **self.attributes)
+        _finite("Trials", "signal", signal, block.image)
+        if n == 0:
+            return
         if self._n_times == 0:
             self._n_times = signal.shape[2]
             self.file.create_dataset(
@@ -444,26 +502,16 @@ class TrialsWriter:
         stored = self.file["signal"]
         stored.resize(len(stored) + n, axis=0)
         stored[-n:] = signal
+        self._disk.check()
         for name in _PER_TRIAL:
             self._rows[name].extend(getattr(block, name).tolist())
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
-        try:
-            if kind is None:
-                self._finish()
-        except BaseException as failure:
-            self._close()
-            self._atomic.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        self._close()
-        return self._atomic.__exit__(kind, error, trace)
-
-    def _close(self) -> None:
-        try:
-            self.file.close()
-        except RuntimeError:
-            # HDF5 cannot flush to a full disk; the error that led here is the one to report
-            return
+        if kind is not None:
+            return self._open.__exit__(kind, error, trace)
+        with self._open:
+            self._finish()
+        return None
 
     def _finish(self) -> None:
         import h5py
@@ -530,7 +578,7 @@ class Embeddings:
     @classmethod
     def read(cls, path: str | Path) -> Embeddings:
         """Read ``embeddings.h5``."""
-        with open_h5(path, "neurovis-embeddings") as file:
+        with open_h5(path, "neurovis-embeddings") as file, _naming(path):
             name = "token" if "token" in file else "vector"
             try:
                 encoder = json.loads(file.attrs.get("encoder", "{}"))
@@ -632,7 +680,8 @@ class Split:
         """Read ``split.json``."""
         data = read_json(path, "neurovis-split")
         try:
-            return cls(**{f.name: data[f.name] for f in fields(cls)})
+            with _naming(path):
+                return cls(**{f.name: data[f.name] for f in fields(cls)})
         except KeyError as error:
             raise NeurovisError(
                 f"{path}: {error.args[0]!r} is missing; make the split anew."
@@ -679,7 +728,7 @@ class Prediction:
 
     def __post_init__(self):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
-        put("image", np.asarray(self.image).astype(str))
+        put("image", _strings("Prediction", "image", self.image, None, "row"))
         n = len(self.image)
         if n == 0 or not self.vector:
             raise NeurovisError(
@@ -694,6 +743,11 @@ class Prediction:
             raise NeurovisError("Prediction.n_averaged: expected 1 or more in every row.")
         vectors = {}
         for target, value in self.vector.items():
+            if not str(target) or set(str(target)) & set("/@."):
+                raise NeurovisError(
+                    f"Prediction.vector: expected names of targets without '/', '@' and '.', found "
+                    f"{target!r}; rename it."
+                )
             value = np.asarray(value, np.float32)
             if value.ndim != 2 or len(value) != n:
                 raise NeurovisError(
@@ -709,11 +763,11 @@ class Prediction:
     @classmethod
     def read(cls, path: str | Path) -> Prediction:
         """Read ``prediction.h5``."""
-        with open_h5(path, "neurovis-prediction") as file:
+        with open_h5(path, "neurovis-prediction") as file, _naming(path):
             names = ("image", "subject", "n_averaged", "recording")
             data = {name: dataset(path, file, name)[()] for name in names if name in file}
             targets = dataset(path, file, "vector")
-            vector = {target: targets[target][()] for target in targets}
+            vector = {target: dataset(path, targets, target)[()] for target in targets}
             missing = [name for name in names[:3] if name not in data]
             if missing:
                 raise NeurovisError(
@@ -776,6 +830,7 @@ class Score:
         if self.n < 1:
             raise NeurovisError(f"Score {self.name}: expected n of 1 or more, found {self.n}.")
         object.__setattr__(self, "per_item", np.asarray(self.per_item, np.float64))
+        _finite(f"Score {self.name}", "per_item", self.per_item)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``scores.json``."""

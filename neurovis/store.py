@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
+import io
 import json
 import os
 import platform
@@ -27,6 +29,7 @@ from neurovis.config import fingerprint, to_dict, write_yaml
 from neurovis.errors import NeurovisError
 
 FORMAT_VERSION = 1
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PACKAGES = ("neurovis", "mne", "torch", "braindecode", "open_clip_torch", "timm", "diffusers")
 PACKAGES += ("numpy", "scipy", "h5py", "mne-bids", "scikit-image")
 
@@ -41,11 +44,11 @@ def says_disk_full(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        full = error.errno in FULL or any(os.strerror(number) in str(error) for number in FULL)
         if not full:
             raise
         raise DiskFull(
-            f"{path}: the disk is full; nothing complete was lost: "
+            f"{path}: the disk (or this account's share of it) is full; nothing complete was lost: "
             "free some space and run the same command again."
         ) from error
 
@@ -87,9 +90,73 @@ def atomic(path: str | Path) -> Iterator[Path]:
         remove(partial)
 
 
+class _Enduring:
+    """A new file whose writes never fail; the first error is kept for the end.
+
+    Libraries that write through it stay in order on a full disk: HDF5 can neither close nor exit once
+    a write has failed, and torch reports a failed write as damaged memory.
+    """
+
+    def __init__(self, raw: io.FileIO):
+        self.raw = raw
+        self.error: OSError | None = None
+        self.read, self.seek, self.tell = raw.read, raw.seek, raw.tell
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        try:
+            done = 0
+            while done < len(view):
+                done += self.raw.write(view[done:])
+        except OSError as error:
+            self.error = self.error or error
+        return len(view)
+
+    def readinto(self, buffer: Any) -> int:
+        n = self.raw.readinto(buffer)
+        memoryview(buffer)[n:] = bytes(len(buffer) - n)
+        return len(buffer)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self.raw.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def flush(self) -> None:
+        """Nothing is buffered here."""
+
+    def check(self) -> None:
+        """Raise the error that was kept."""
+        if self.error is not None:
+            raise self.error
+
+
+@contextlib.contextmanager
+def enduring(path: str | Path) -> Iterator[Any]:
+    """Give a new file for a library that does not survive a failed write; an error comes at the end."""
+    with open(path, "w+b", buffering=0) as raw:
+        file = _Enduring(raw)
+        try:
+            yield file
+        finally:
+            file.check()
+
+
+@contextlib.contextmanager
+def new_h5(path: str | Path, format: str, **attributes: Any) -> Iterator[Any]:
+    """Give a new HDF5 file of this format, which appears when the block ends without an error."""
+    import h5py
+
+    with atomic(path) as partial, enduring(partial) as stream, h5py.File(stream, "w") as file:
+        file.attrs.update({"format": format, "format_version": FORMAT_VERSION, **attributes})
+        yield file
+
+
 def sweep(path: Path) -> None:
     """Delete what killed processes left of `path`; those of living processes stay."""
-    for leftover in path.parent.glob(f".{path.name}.*.partial"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         number = leftover.name.removesuffix(".partial").rsplit(".", 1)[-1]
         if number.isdigit() and int(number) != os.getpid() and not _alive(int(number)):
             remove(leftover)
@@ -107,8 +174,11 @@ def _alive(process: int) -> bool:
 
 def sha256(path: str | Path) -> str:
     """SHA-256 of a file, read in blocks."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise NeurovisError(f"{path}: no such file; correct the path.") from None
 
 
 def write_json(path: str | Path, data: Any) -> None:
@@ -145,7 +215,13 @@ def check_format(path: Path, expected: str, found: Any, version: Any) -> None:
         raise NeurovisError(
             f"{path}: expected format {expected!r}, found {found!r}; give such a file."
         )
-    if int(version) > FORMAT_VERSION:
+    try:
+        newer = int(version) > FORMAT_VERSION
+    except (TypeError, ValueError):
+        raise NeurovisError(
+            f"{path}: expected a whole number as format_version, found {version!r}; make it anew."
+        ) from None
+    if newer:
         raise NeurovisError(
             f"{path}: format version {int(version)}, this neurovis reads up to {FORMAT_VERSION}; "
             "update neurovis."
@@ -211,8 +287,7 @@ def write_h5(path: str | Path, format: str, data: dict[str, Any], **attributes: 
     """Write arrays (``a/b`` makes groups) and attributes to an HDF5 file, atomically."""
     import h5py
 
-    with atomic(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs.update({"format": format, "format_version": FORMAT_VERSION, **attributes})
+    with new_h5(path, format, **attributes) as file:
         for name, value in data.items():
             value = np.asarray(value)
             if value.dtype.kind in "US":
@@ -301,11 +376,11 @@ def artefact(
 
 def save_tensors(path: str | Path, tensors: dict[str, Any], **attributes: str) -> None:
     """Write torch tensors as safetensors, atomically; attributes are strings."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with atomic(path) as partial:
-        save_file(tensors, partial, metadata={k: str(v) for k, v in attributes.items()})
+        partial.write_bytes(save(tensors, metadata={k: str(v) for k, v in attributes.items()}))
 
 
 def load_tensors(path: str | Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,17 @@ from neurovis.experiment import Experiment, Train
 from neurovis.log import Bar, Log
 from neurovis.progress import say
 from neurovis.records import Embeddings, Split
-from neurovis.store import artefact, artefact_path, atomic, is_complete, save_tensors
+from neurovis.store import (
+    artefact,
+    artefact_path,
+    atomic,
+    enduring,
+    is_complete,
+    remove,
+    save_tensors,
+    sha256,
+    working_folder,
+)
 
 
 @dataclass
@@ -82,17 +93,21 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
     from neurovis import predict
 
     recordings = Recordings(experiment.data)
-    identity = prepared_identity(recordings.folder)
-    folder = artefact_path(out, "runs", experiment.name, experiment, identity)
+    inputs = {"prepared": prepared_identity(recordings.folder)}
+    # given by path, which is no part of the experiment: their content is
+    inputs |= {
+        f"embeddings/{name}": sha256(target.embeddings)
+        for name, target in experiment.targets.items()
+        if target.embeddings
+    }
+    folder = artefact_path(out, "runs", experiment.name, experiment, inputs, recordings.subjects)
     try:
         if is_complete(folder):
             say(f"{folder.name}: complete already", quiet)
             return folder
-        inputs = {"prepared": identity}
+        if not resume:
+            remove(working_folder(folder))
         with artefact(folder, experiment, inputs, experiment.seed) as partial:
-            if not resume:
-                for old in partial.glob("**/*.*"):
-                    old.unlink(missing_ok=True)
             device = choose_device(experiment.device)
             parts: dict[str, list] = {}
             for number, split in enumerate(recordings.folds):
@@ -211,43 +226,48 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         seeds = generator.integers(2**32, size=n_batches)
         started, sums = time.perf_counter(), {}
         model.train()
-        read = ahead(
-            lambda b, chosen=chosen, seeds=seeds: augmented(
-                recordings.averages(chosen[b]), options, recordings, seeds[b]
-            ),
-            range(n_batches),
+        make = lambda b, chosen=chosen, seeds=seeds: augmented(  # noqa: E731
+            recordings.averages(chosen[b]), options, recordings, seeds[b]
         )
-        for rows, group, signal in zip(batches, chosen, read):
-            subject = torch.tensor([s for s, _ in group])
-            present = torch.from_numpy(recordings.present)[subject]
-            batch = {k: v[rows].to(setup.device) for k, v in truth.items()}
-            with mixed:
-                said = model(
-                    torch.from_numpy(signal).to(setup.device),
-                    subject.to(setup.device),
-                    present.to(setup.device),
-                )
-                parts = loss_of(said, batch, torch.from_numpy(numbers[rows]).to(setup.device))
-            total = parts["loss"]
-            if not bool(torch.isfinite(total)):
-                raise NeurovisError(
-                    f"training {stage}: the loss is {float(total.detach())} at epoch {epoch + 1}, step "
-                    f"{state['step'] + 1}; the last good checkpoint is kept: lower train.lr or check "
-                    "the signals' scale, then run the same command again."
-                )
-            optimiser.zero_grad(set_to_none=True)
-            total.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
-            optimiser.step()
-            cosine.step()
-            state["step"] += 1
-            average_into(shadow, model, options.average_weights, state["step"])
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
+        # closed at once when a step fails: its thread must not outlive the files it reads
+        with closing(ahead(make, range(n_batches))) as read:
+            for rows, group, signal in zip(batches, chosen, read):
+                subject = torch.tensor([s for s, _ in group])
+                present = torch.from_numpy(recordings.present)[subject]
+                batch = {k: v[rows].to(setup.device) for k, v in truth.items()}
+                with mixed:
+                    said = model(
+                        torch.from_numpy(signal).to(setup.device),
+                        subject.to(setup.device),
+                        present.to(setup.device),
+                    )
+                    parts = loss_of(said, batch, torch.from_numpy(numbers[rows]).to(setup.device))
+                total = parts["loss"]
+                if not bool(torch.isfinite(total)):
+                    raise NeurovisError(
+                        f"training {stage}: the loss is {float(total.detach())} at epoch {epoch + 1}, step "
+                        f"{state['step'] + 1}; the last good checkpoint is kept: lower train.lr or check "
+                        "the signals' scale, then run the same command again."
+                    )
+                optimiser.zero_grad(set_to_none=True)
+                total.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
+                optimiser.step()
+                cosine.step()
+                state["step"] += 1
+                average_into(shadow, model, options.average_weights, state["step"])
+                for name, value in parts.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach())
 
         use(model, shadow, options.average_weights)
         report = validate(setup, model, loss_of, held, held_images, number_of)
         restore(model, options.average_weights)
+        if not math.isfinite(report["validation_loss"]):
+            raise NeurovisError(
+                f"training {stage}: the validation loss is {report['validation_loss']} at epoch "
+                f"{epoch + 1}; the last good checkpoint is kept: lower train.lr or check the signals' "
+                "scale, then run the same command again."
+            )
         state["epoch"] += 1
         state["since"] += 1
         if report["validation_loss"] < state["best"]:
@@ -268,8 +288,8 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
             "shadow": shadow,
             "best": best,
         }
-        with atomic(checkpoint) as partial:
-            torch.save(content, partial)
+        with atomic(checkpoint) as partial, enduring(partial) as stream:
+            torch.save(content, stream)
     bar.close()
     model.load_state_dict(best)
     predict.save_shape(setup, shape)

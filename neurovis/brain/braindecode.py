@@ -1,8 +1,9 @@
 """Any braindecode model by name, as a brain tower.
 
 Comes in: ``{name: braindecode, model: EEGNet, options: {...}}``. Goes out: that model with one output
-per target dimension. Three of braindecode's models are CC BY-NC inside a BSD package: they are refused
-unless ``accept_noncommercial`` is set.
+per target dimension. Five of braindecode's models are under Creative Commons licences that exclude
+commercial use, inside a BSD package (its NOTICE): they are refused unless ``accept_noncommercial`` is
+set.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ import pydantic
 from neurovis.brain.base import BrainEncoder, Shape
 from neurovis.errors import NeurovisError, unknown
 
-NONCOMMERCIAL = ("BrainModule", "EEGMiner", "MetaNeuromotorHandwriting", "MetaNeuromotor")
+NONCOMMERCIAL = {
+    "BrainModule": "CC BY-NC 4.0",
+    "EEGMiner": "CC BY-NC 4.0",
+    "MetaNeuromotorHand": "CC BY-NC 4.0",
+    "EMG2QwertyNet": "CC BY-NC-SA 4.0",
+    "VEMG2Pose": "CC BY-NC-SA 4.0",
+}
 
 
 class Braindecode(BrainEncoder, name="braindecode"):
@@ -28,7 +35,7 @@ class Braindecode(BrainEncoder, name="braindecode"):
     options : dict
         Further arguments of its constructor.
     accept_noncommercial : bool
-        Allow models under CC BY-NC 4.0.
+        Allow models whose licence excludes commercial use.
     """
 
     model: str = "EEGNet"
@@ -46,8 +53,8 @@ class Braindecode(BrainEncoder, name="braindecode"):
             raise NeurovisError(unknown("braindecode model", self.model, known))
         if self.model in NONCOMMERCIAL and not self.accept_noncommercial:
             raise NeurovisError(
-                f"braindecode model {self.model!r} is CC BY-NC 4.0, not free for commercial use; "
-                "set brain.accept_noncommercial=true, or use the tower 'conv'."
+                f"braindecode model {self.model!r} is {NONCOMMERCIAL[self.model]}, not free for "
+                "commercial use; set brain.accept_noncommercial=true, or use the tower 'conv'."
             )
         width = sum(shape.outputs.values())
         try:
@@ -73,6 +80,8 @@ class Braindecode(BrainEncoder, name="braindecode"):
                 self.inner = inner
 
             def forward(self, signal: Any, subject: Any, present: Any) -> dict[str, Any]:
+                if not bool(present.all()):
+                    signal = signal * present[:, :, None]
                 parts = self.inner(signal).split(list(shape.outputs.values()), dim=1)
                 return dict(zip(shape.outputs, parts))
 

@@ -173,7 +173,10 @@ def _tower(config: Conv, shape: Shape) -> Any:
             self.heads = nn.ModuleList(heads.values())
 
         def forward(self, signal: Any, subject: Any, present: Any) -> dict[str, Any]:
-            x = self.attention(signal, present) if config.spatial == "attention" else signal
+            if config.spatial == "attention":
+                x = self.attention(signal, present)
+            else:
+                x = signal if bool(present.all()) else signal * present[:, :, None]
             x = self.mix(x)
             if config.subject_layer:
                 x = self.subject(x, subject)

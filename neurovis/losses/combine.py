@@ -29,10 +29,10 @@ class Sum(Loss, name="sum"):
 
     @pydantic.model_validator(mode="after")
     def _one_weight_per_part(self) -> Sum:
-        if len(self.parts) != len(self.weights) or not self.parts:
+        if len(self.parts) != len(self.weights) or not any(self.weights):
             raise UsageError(
-                f"loss sum: expected one weight per part, found {len(self.parts)} parts and "
-                f"{len(self.weights)} weights."
+                f"loss sum: expected one weight per part, not all 0, found {len(self.parts)} parts and "
+                f"weights {self.weights}."
             )
         return self
 

@@ -53,7 +53,10 @@ class Clip(Loss, name="clip"):
                 self.log_scale = torch.nn.Parameter(start, requires_grad=config.learn_temperature)
 
             def forward(self, prediction: dict, target: dict, image: Any) -> dict:
-                scale = self.log_scale.clamp(max=math.log(config.max_scale)).exp()
+                # held in place: a clamp inside the graph would stop its gradient for good
+                with torch.no_grad():
+                    self.log_scale.clamp_(max=math.log(config.max_scale))
+                scale = self.log_scale.exp()
                 same = image[:, None] == image[None, :]
                 total = 0.0
                 for name, truth in target.items():

@@ -1,0 +1,314 @@
+"""Charts and tables of scores, each a function of the material; a part that a run lacks gives None.
+
+Comes in: a `Material`. Goes out: `Markup`. Every number was made by evaluation and is shown with its
+interval and chance; what is counted here (which family was retrieved for which) says its n.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+import numpy as np
+
+from neurovis.records import Score
+from neurovis.report.headline import control, interval, metric_name, shown
+from neurovis.report.markup import THIN, Markup, el, percent, plural
+from neurovis.report.material import Material, named
+from neurovis.report.plots import Mark, Series, css, curves, dots, legend, matrix
+
+MOST_FAMILIES = 48
+FEW_CONCEPTS = 12
+
+
+def table(header: list, rows: list[list]) -> Markup:
+    """A table that scrolls inside its own box where the page is narrow."""
+    head = el("thead", el("tr", [el("th", cell, scope="col") for cell in header]))
+    lines = [
+        el("tr", el("th", row[0], scope="row"), [el("td", cell) for cell in row[1:]])
+        for row in rows
+    ]
+    return el("div", el("table", head, el("tbody", lines)), class_="scroll", tabindex="0")
+
+
+def cell(score: Score | None) -> Markup | str:
+    """A value over its interval."""
+    if score is None:
+        return "–"
+    signed = " - " in score.about.get("comparison", "")
+    return Markup(el("span", shown(score, score.value, signed)) + el("small", interval(score)))
+
+
+def repeats(material: Material) -> Markup | None:
+    """Accuracy against the number of repeats averaged."""
+    if material.category:
+        return None
+    numbers = sorted({s.about["n_averaged"] for s in material.scores})
+    if len(numbers) < 2:
+        return None
+    charts = []
+    for metric in ("top1", "top5"):
+        series, chance = [], None
+        for system in material.systems:
+            scores = material.select(metric, system)
+            if scores:
+                chance = scores[0].chance
+                columns = [[s.about["n_averaged"] for s in scores]]
+                columns += [[getattr(s, name) for s in scores] for name in ("value", "low", "high")]
+                series.append(Series(css(system), *columns))
+        if series:
+            words = f"{metric_name(metric)} of each system against the number of repeats averaged"
+            charts.append(
+                curves(series, words, "repeats averaged", f"{metric_name(metric)} retrieval", chance,
+                       percent=True, log_x=True, x_ticks=numbers)
+            )  # fmt: skip
+    note = el("p", f"Bands: 95{THIN}% intervals. {material.headline.gallery}.", class_="small")
+    systems = [(s, named(s)) for s in material.systems]
+    return Markup(legend(systems) + el("div", charts, class_="charts") + note)
+
+
+def mark(score: Score, signed: bool = False) -> Mark:
+    """A score as a mark of a chart."""
+    words = f"{shown(score, score.value, signed)} {interval(score)}"
+    return Mark(css(score.about["system"]), score.value, score.low, score.high, words)
+
+
+def subjects(material: Material) -> Markup | None:
+    """Every subject by itself, in a chart and in tables."""
+    if len(material.subjects) < 2:
+        return None
+    head = material.headline
+    k = head.about["n_averaged"]
+    who = {"all": "all", **{s: s for s in material.subjects}}
+    lines = []
+    for subject in who:
+        found = [
+            s for name in material.systems for s in material.select(head.name, name, k, subject)
+        ]
+        lines.append((subject, [mark(s) for s in found]))
+    label = f"{metric_name(head.name)} of every subject and system with intervals"
+    chart = dots(lines, label, head.chance, percent=head.name != "auc", zero=True)
+    trials = "single trials" if k == 1 else f"means of {k} trials"
+    caption = el("h3", f"{metric_name(head.name)} on {trials}")
+    parts = [
+        legend([(s, named(s)) for s in material.systems]),
+        caption,
+        el("div", chart, class_="charts"),
+    ]
+    for metric in dict.fromkeys([head.name, "top5", "median_rank", "2-way"]):
+        if not material.select(metric) or (metric == "2-way" and not material.category):
+            continue
+        rows = []
+        for subject in who:
+            found = [material.select(metric, name, k, subject) for name in material.systems]
+            rows.append([subject, *(cell(f[0] if f else None) for f in found)])
+        first = material.select(metric)[0]
+        title = f"{metric_name(metric)}, {trials}, chance {shown(first, first.chance)}"
+        parts.append(el("details", el("summary", title), table(["Subject", *map(named, material.systems)], rows),
+                        open=metric == head.name))  # fmt: skip
+    return Markup("".join(parts))
+
+
+def recordings(material: Material) -> Markup | None:
+    """Scores of each recording left out, where evaluation kept them."""
+    if not material.category:
+        return None
+    head = material.headline
+    if len(head.about.get("recordings", ())) != len(head.per_item) or not len(head.per_item):
+        n = head.about.get("n_recordings", 1)
+        return el("p", f"The score is the mean of {plural(n, 'recording')}, each left out in turn; their "
+                  "single values are not in scores.json.", class_="small")  # fmt: skip
+    names = head.about["recordings"]
+    found = [
+        s
+        for name in material.systems
+        for s in material.select(head.name, name, head.about["n_averaged"])
+        if s.about.get("recordings") == names
+    ]
+    lines = []
+    for i, name in enumerate(names):
+        values = [(s, float(s.per_item[i])) for s in found]
+        lines.append(
+            (name, [Mark(css(s.about["system"]), v, v, v, shown(s, v)) for s, v in values])
+        )
+    lines.append(("mean", [mark(s) for s in found]))
+    label = f"{metric_name(head.name)} of each recording that was left out"
+    chart = dots(lines, label, head.chance, percent=head.name != "auc")
+    rows = [
+        [name, *(shown(s, float(s.per_item[i])) for s in found)] for i, name in enumerate(names)
+    ]
+    rows.append(["mean", *map(cell, found)])
+    systems = [s.about["system"] for s in found]
+    note = el("p", f"{metric_name(head.name)} of each recording, decoded by a model that was trained on the "
+              f"others; the last line is their mean with its 95{THIN}% interval.", class_="small")  # fmt: skip
+    body = el("div", chart, table(["Recording", *map(named, systems)], rows), class_="charts")
+    return Markup(note + legend([(s, named(s)) for s in systems]) + body)
+
+
+def _places(material: Material) -> tuple[dict[str, str], list[str], str]:
+    """Group of each image id, the groups in order, and what a group is."""
+    hierarchy = material.hierarchy
+    ids = material.stimuli.image.tolist()
+    concept = material.concept
+    if all(concept[i] in hierarchy for i in ids):
+        for level, kind in ((1, "family"), (0, "superclass")):
+            group = {i: hierarchy[concept[i]][level] for i in ids}
+            first = {hierarchy[c][level]: hierarchy[c] for c in sorted(set(concept.values()))}
+            shown_ = {group[i] for i in material.retrieved.image.tolist()}
+            names = sorted(first, key=lambda name: first[name])
+            names = [name for name in names if name in shown_]
+            if len(names) <= MOST_FAMILIES:
+                return group, names, kind
+        return group, names[:0], kind
+    return dict(concept), sorted({concept[i] for i in material.retrieved.image.tolist()}), "concept"
+
+
+def confusion(material: Material) -> Markup | None:
+    """Which family was retrieved first for which family seen."""
+    found = material.retrieved
+    if found is None or material.category:
+        return None
+    group, names, kind = _places(material)
+    most = MOST_FAMILIES if kind != "concept" else FEW_CONCEPTS
+    if not 2 <= len(names) <= most:
+        return None
+    place = {name: i for i, name in enumerate(names)}
+    counts = np.zeros((len(names), len(names)))
+    gallery = np.unique(found.image)
+    for seen, first in zip(found.image.tolist(), found.best[:, 0].tolist()):
+        if group.get(first) in place:
+            counts[place[group[seen]], place[group[first]]] += 1
+    n, right = int(counts.sum()), int(np.trace(counts))
+    size = np.array([sum(group[i] == name for i in gallery.tolist()) for name in names])
+    weight = counts.sum(1) / n
+    expected = float(weight @ size / len(gallery))
+    words = f"Rows: {kind} seen; columns: {kind} of the picture that the tower ranked first."
+    share_ = f"The right {kind} in {right:,} of {n:,} cases ({percent(right / n)}; {percent(expected)} if the first were drawn at random)."
+    label = f"Confusion between {len(names)} groups: {share_}"
+    rows = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    note = el(
+        "p",
+        words,
+        " Darker: a larger share of the row; blue: the right one. ",
+        share_,
+        class_="small",
+    )
+    return Markup(
+        note + el("div", matrix(rows, [n.replace("_", " ") for n in names], label), class_="scroll")
+    )
+
+
+def training(material: Material) -> Markup | None:
+    """Loss and validation retrieval against epochs."""
+    stages: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in material.log:
+        stages[row["stage"]].append(row)
+    losses, scores = [], []
+    for stage, rows in stages.items():
+        system = re.sub(r"-\d+$", "", stage)
+        several = sum(re.sub(r"-\d+$", "", s) == system for s in stages) > 1
+        x = [float(row["epoch"]) for row in rows]
+        faint = "faint" if several else ""
+        for name, into, kind in (
+            ("loss", losses, "dashed"),
+            ("validation_loss", losses, faint),
+            ("validation_top5", scores, faint),
+        ):
+            values = [(a, float(row[name])) for a, row in zip(x, rows) if row.get(name)]
+            if values and np.isfinite([v for _, v in values]).all():
+                a, b = zip(*values)
+                into.append(Series(css(system), a, b, markers=len(a) == 1, kind=kind))
+    if not losses:
+        return None
+    systems = dict.fromkeys(re.sub(r"-\d+$", "", stage) for stage in stages)
+    folds = max(sum(re.sub(r"-\d+$", "", s) == system for s in stages) for system in systems)
+    title = "Loss: solid on validation, dashed on training"
+    title += f"; {folds} folds" if folds > 1 else ""
+    charts = [
+        curves(losses, "Training and validation loss against epochs", "epoch", title, zero=False)
+    ]
+    if scores and not material.category:
+        title = "Top-5 among the validation images"
+        charts.append(
+            curves(
+                scores, "Top-5 retrieval on validation against epochs", "epoch", title, percent=True
+            )
+        )
+    seconds = sum(float(row["seconds"]) for row in material.log if row.get("seconds"))
+    note = el("p", f"{seconds:.0f} s in all. Training stops where validation no longer gains; the best "
+              "epoch on validation is used, test images play no part.", class_="small")  # fmt: skip
+    shown_ = legend([(s, named(s)) for s in systems], chance=False)
+    return Markup(shown_ + el("div", charts, class_="charts") + note)
+
+
+def comparisons(material: Material) -> Markup | None:
+    """Paired differences, and the control."""
+    target = material.head["headline"]["target"]
+    pooled = [
+        s
+        for s in material.comparisons
+        if s.about["subject"] == "all"
+        and s.about["target"] == target
+        and s.name in ("top1", "top5", "auc")
+    ]
+    charts = []
+    for what in dict.fromkeys(s.about["comparison"] for s in pooled):
+        some = sorted(
+            (s for s in pooled if s.about["comparison"] == what),
+            key=lambda s: s.about["n_averaged"],
+        )
+        lines: list[tuple[str, list[Mark]]] = []
+        for metric in dict.fromkeys(s.name for s in some):
+            lines.append((metric_name(metric), []))
+            for s in (s for s in some if s.name == metric):
+                k = s.about["n_averaged"]
+                lines.append(("single trials" if k == 1 else f"{k} repeats", [mark(s, True)]))
+        first, sign, second = re.split(r" ([-/]) ", what)
+        if sign == "-":
+            unit = "" if some[0].name == "auc" else " (percentage points)"
+            title, level = f"{named(first)} minus {named(second).lower()}{unit}", 0.0
+        else:
+            title, level = f"{named(first)} as a share of the {named(second).lower()}", 1.0
+        figure = dots(lines, title, level, percent=some[0].name != "auc", words=True)
+        charts.append(el("div", el("h3", title), figure))
+    note = el("p", "Both systems were tested on the same trials and share bootstrap draws, so the interval is "
+              "that of the difference itself. In brackets: 95\u202f% interval. Dashed line: no difference.", class_="small")  # fmt: skip
+    body = Markup(note + el("div", charts, class_="charts")) if charts else Markup(
+        el("p", "This run has no baseline or limit to compare with.", class_="small")
+    )  # fmt: skip
+    return Markup(control(material) + body)
+
+
+def metrics(material: Material) -> Markup:
+    """All metrics of all systems, one table per target and number of trials."""
+    targets = dict.fromkeys(s.about["target"] for s in material.scores if s.about["target"]) or [""]
+    chosen = material.head["headline"]
+    parts = []
+    for target in targets:
+        mine = [
+            s
+            for s in material.scores
+            if s.about["target"] in (target, "") and s.about["subject"] == "all"
+        ]
+        for k in sorted({s.about["n_averaged"] for s in mine}, reverse=True):
+            here = [s for s in mine if s.about["n_averaged"] == k]
+            systems = [
+                name for name in material.systems if any(s.about["system"] == name for s in here)
+            ]
+            by = {(s.name, s.about["system"]): s for s in here}
+            rows = []
+            for name in dict.fromkeys(s.name for s in here):
+                first = next(s for s in here if s.name == name)
+                cells = [cell(by.get((name, system))) for system in systems]
+                rows.append([metric_name(name), shown(first, first.chance), *cells])
+            n = here[0].n
+            unit = "images" if here[0].about.get("resampled") == "image" else "trials"
+            trials = "Single trials" if k == 1 else f"Means of {k} trials"
+            about = f"{trials}, n = {n} {unit}" + (f", target {target}" if len(targets) > 1 else "")
+            body = table(["Metric", "Chance", *map(named, systems)], rows)
+            open_ = k == chosen["n_averaged"] and target == chosen["target"]
+            parts.append(el("details", el("summary", about), body, open=open_))
+    gallery = el("p", f"Gallery: {material.headline.gallery}. Interval: {material.head.get('interval', '95 %')}.",
+                 class_="small")  # fmt: skip
+    notes = [el("p", note, class_="small") for note in material.head.get("notes", [])]
+    return Markup("".join([gallery, *parts, *notes]))

@@ -308,11 +308,10 @@ def sweet(s, p):
             s.gloss([(-0.2, 0.6), (-0.2, 1.1)], 0.08, shade(top, 0.5))
         elif p.plan == "pop":
             s.box(-0.035, 0, 0.035, 0.8, C["white"])
-            disc = s.oval(0, 1.1, 0.46, 0.46, top)
+            s.oval(0, 1.1, 0.46, 0.46, top)
             spiral = [turn([(0.44 * (1 - k / 24), 0)], k * 40, 0, 1.1)[0] for k in range(20)]
             s.stroke(spiral, 0.09, cream)
             s.gloss(arc(0, 1.1, 0.34, 0.34, 115, 150), 0.05, shade(top, 0.7))
-            del disc
         elif p.plan == "sandwich":
             for i in range(p.tiers):
                 y = 0.42 * i
@@ -411,7 +410,7 @@ def dish(s, p):
         s.spots(disc, C["leaf"], 9, 0.045, p.phase)
     elif p.plan == "bowl":
         s.oval(0, 0.62, 0.86, 0.25, shade(base, -0.2))
-        soup = s.oval(0, 0.62, 0.78, 0.2, fill, line=False)
+        s.oval(0, 0.62, 0.78, 0.2, fill, line=False)
         if "noodles" in p.layers:
             for i in range(5):
                 s.stroke([(-0.5 + 0.1 * i, 0.6), (-0.2 + 0.1 * i, 0.78 - 0.02 * i), (0.1 + 0.1 * i, 0.58), (0.4, 0.72)], 0.045, C["cheese"])
@@ -431,7 +430,6 @@ def dish(s, p):
         if p.sticks:
             for dx in (0, 0.12):
                 s.limb([(0.2 + dx, 0.6), (1.0 + dx, 1.25)], 0.05, C["brick"])
-        del soup
     elif p.plan == "plate":
         _plate(s, 1.0)
         if "egg" in p.layers:

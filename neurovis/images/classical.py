@@ -63,21 +63,23 @@ class Feature(ImageEncoder):
 
 
 @lru_cache(maxsize=64)
-def windows(grid: int, n: int) -> np.ndarray:
-    """Gaussian receptive fields along one axis: array (grid, n), rows sum to 1.
+def windows(grid: int, size: int, step: int = 1) -> np.ndarray:
+    """Gaussian receptive fields along one axis: array (grid, size / step), rows sum to 1.
 
-    Their standard deviation is half their distance, so that a small shift changes little.
+    Samples lie at every `step`-th pixel. The standard deviation is half the distance between windows,
+    so that a small shift changes little.
     """
-    distance = n / grid
+    distance = size / grid
     centre = (np.arange(grid) + 0.5) * distance - 0.5
-    weight = np.exp(-0.5 * ((np.arange(n) - centre[:, None]) / (0.5 * distance)) ** 2)
+    place = np.arange(0, size, step)
+    weight = np.exp(-0.5 * ((place - centre[:, None]) / (0.5 * distance)) ** 2)
     return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def pool(maps: np.ndarray, grid: int) -> np.ndarray:
-    """Average maps (..., y, x) in Gaussian windows: array (..., grid, grid)."""
-    rows, columns = windows(grid, maps.shape[-2]), windows(grid, maps.shape[-1])
-    return rows @ maps @ columns.T
+def pool(maps: np.ndarray, grid: int, size: int, step: int = 1) -> np.ndarray:
+    """Average maps (..., y, x) of `size` pixels, sampled every `step`: array (..., grid, grid)."""
+    window = windows(grid, size, step)
+    return window @ maps @ window.T
 
 
 def luminance(images: np.ndarray) -> np.ndarray:
@@ -92,7 +94,7 @@ class Gabor(Feature, name="gabor"):
     One response is the root of the mean energy in one window, as a population of complex cells of
     one orientation and spatial frequency would give it; a grating of contrast c gives c. Filters are
     applied in the Fourier domain to a mirrored border; coarse ones on a coarse grid of samples, which
-    costs a tenth and loses less than one per cent of the energy.
+    costs a tenth and differs by one to three per cent.
 
     Parameters
     ----------
@@ -140,40 +142,37 @@ class Gabor(Feature, name="gabor"):
         """Pixels between samples of a filter's output: a power of two, at most wavelength / 4."""
         return 2 ** max(0, int(np.floor(np.log2(wavelength / 4))))
 
-    @property
-    def border(self) -> int:
-        """Mirrored pixels on each side: a multiple of every step that leaves a fast FFT length."""
-        steps = max(map(self.step, self.wavelengths))
-        return int(np.ceil(self.size / 6 / steps)) * steps
-
     def energy(self, images: np.ndarray) -> list[np.ndarray]:
         """Energy maps per wavelength: arrays (image, orientation, y, x), y and x in steps."""
+        parts = [self._energy(image[None]) for image in images]  # one stays in the cache
+        return [np.concatenate(maps) for maps in zip(*parts)]
+
+    def _energy(self, image: np.ndarray) -> list[np.ndarray]:
         from scipy import fft
 
-        border = self.border
-        screen = np.pad(
-            luminance(images), ((0, 0), (border, border), (border, border)), mode="symmetric"
-        )
+        steps = max(map(self.step, self.wavelengths))
+        border = -(-self.size // (3 * steps)) * steps
+        side = -(-(self.size + 2 * border) // steps) * steps
+        margin = (border, side - self.size - border)
+        screen = np.pad(luminance(image)[0], (margin, margin), mode="symmetric")
         spectrum = fft.fft2(screen.astype(np.float32))
-        side = screen.shape[-1]
         maps = []
         for wavelength in self.wavelengths:
             step = self.step(wavelength)
             n = side // step
             keep = np.fft.fftfreq(n, 1 / n).astype(int) % side
             bank = _bank(side, n, wavelength, self.bandwidth, self.n_orientations)
-            coarse = spectrum[:, keep[:, None], keep][:, None] * bank
-            response = fft.ifft2(coarse, overwrite_x=True)
-            inside = slice(border // step, (border + self.size) // step)
-            response = response[..., inside, inside]
-            maps.append(response.real**2 + response.imag**2)
+            inside = slice(border // step, border // step - (-self.size // step))
+            response = fft.ifft2(spectrum[keep[:, None], keep] * bank, overwrite_x=True)
+            response = response[:, inside, inside]
+            maps.append((response.real**2 + response.imag**2)[None])
         return maps
 
     def features(self, images: np.ndarray) -> np.ndarray:
         maps = self.energy(images)
         blocks, textures = [], []
-        for energy, grid in zip(maps, self.grids):
-            pooled = np.sqrt(np.maximum(pool(energy, grid), 0))
+        for energy, grid, wavelength in zip(maps, self.grids, self.wavelengths):
+            pooled = np.sqrt(pool(energy, grid, self.size, self.step(wavelength)))
             if self.normalise:
                 local = np.sqrt((pooled**2).sum(axis=1, keepdims=True) + 0.05**2)
                 pooled = pooled / local
@@ -240,8 +239,8 @@ class Color(Feature, name="color"):
 
     def features(self, images: np.ndarray) -> np.ndarray:
         channels = opponent(images)
-        mean = pool(channels, self.grid)
-        contrast = np.sqrt(np.maximum(pool(channels**2, self.grid) - mean**2, 0))
+        mean = pool(channels, self.grid, self.size)
+        contrast = np.sqrt(np.maximum(pool(channels**2, self.grid, self.size) - mean**2, 0))
         histogram = np.sqrt(_histogram(channels, self.bins))
         parts = [mean, contrast, histogram * np.float32(self.grid / 4)]
         return np.concatenate([part.reshape(len(images), -1) for part in parts], axis=1)
@@ -324,7 +323,7 @@ class Pixels(Feature, name="pixels"):
 
     def features(self, images: np.ndarray) -> np.ndarray:
         channels = images if self.color else luminance(images)[:, None]
-        small = pool(channels - np.float32(GRAY / 255), self.side)
+        small = pool(channels - np.float32(GRAY / 255), self.side, self.size)
         return np.ascontiguousarray(small.reshape(len(images), -1))
 
 
@@ -341,7 +340,7 @@ class Classical(Feature, name="classical"):
         Names or configs.
     """
 
-    parts: tuple[Feature, ...] = (Gabor(), Color(), Hog(), Pixels())
+    parts: tuple[ImageEncoder, ...] = (Gabor(), Color(), Hog(), Pixels())
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Classical:

@@ -168,8 +168,12 @@ class Chain:
         edges = _one_hertz_edges(self.sfreq, n_fft) if power else None
         for first in range(0, len(signal), BLOCK):
             block = signal[first : first + BLOCK]
+            # an offset far above the signal would cost float32 its digits
+            offset = np.float32(0)
+            if pad == "reflect":
+                offset = block.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
             padded = np.zeros((len(block), n_fft), np.float32)
-            padded[:, before : before + n_times] = block
+            np.subtract(block, offset, out=padded[:, before : before + n_times])
             if pad == "reflect":
                 _mirror(padded, before, n_times)
             spectrum = fft.rfft(padded, axis=1, overwrite_x=True)
@@ -186,6 +190,7 @@ class Chain:
             out = fft.irfft(spectrum, n_out, axis=1, overwrite_x=True)[:, start : start + length]
             if n_out != n_fft:
                 out *= scale
+            out += offset * gain[0]
             yield slice(first, first + len(block)), out, density
 
     def __call__(self, signal: np.ndarray, pad: str = "reflect") -> np.ndarray:

@@ -92,6 +92,11 @@ def read_signal(raw: Any, picks: np.ndarray, file: str | Path = "recording") -> 
     array (channel, time) float32, SI
     """
     signal = np.empty((len(picks), raw.n_times), np.float32)
+    if _mixed_rates(raw):
+        # MNE resamples the slower channels stretch by stretch: only whole channels have no seams
+        for row, pick in zip(signal, picks):
+            row[:] = foreign(Path(file), lambda p=pick: raw.get_data([p], verbose="error"))[0]
+        return signal
     step = max(1, int(SECONDS * raw.info["sfreq"]))
     for start in range(0, raw.n_times, step):
         stop = min(start + step, raw.n_times)
@@ -99,6 +104,13 @@ def read_signal(raw: Any, picks: np.ndarray, file: str | Path = "recording") -> 
             Path(file), lambda a=start, b=stop: raw.get_data(picks, a, b, verbose="error")
         )
     return signal
+
+
+def _mixed_rates(raw: Any) -> bool:
+    """Whether an EDF-like file holds channels of several rates (MNE tells it nowhere public)."""
+    extras = next(iter(getattr(raw, "_raw_extras", [])), None)
+    counts = extras.get("n_samps") if isinstance(extras, dict) else None
+    return counts is not None and len(np.unique(counts)) > 1
 
 
 def bad_spans(raw: Any) -> list[tuple[float, float, str]]:

@@ -109,6 +109,17 @@ def test_channels_do_not_touch_each_other():
     np.testing.assert_allclose(together, apart, atol=1e-5 * np.abs(apart).max())
 
 
+def test_a_large_offset_costs_no_digits():
+    """An EEG amplifier's 0.3 V under a signal of microvolts."""
+    signal = pink(2, 5000) * 1e6
+    lifted = (signal + 0.3 * signal.std() * 1e4).astype(np.float32)
+    chain = Chain(250.0, 1.0, 40.0)
+    expected = chain(lifted - lifted.mean(axis=1, keepdims=True))
+    assert np.abs(chain(lifted) - expected).max() < 1e-3 * expected.std()
+    plain = Chain(250.0)(lifted)
+    np.testing.assert_allclose(plain, lifted, rtol=1e-6)
+
+
 def test_power_equals_the_variance_and_drops_where_filtered():
     chain = Chain(500.0, None, 40.0)
     signal = np.random.default_rng(0).standard_normal((2, 50_000)).astype(np.float32)

@@ -22,12 +22,13 @@ STEP = 0.0005
 SHIFTS = np.arange(-0.02, 0.02 + STEP / 2, STEP)
 """Latencies a trial may have relative to the subject's mean, s."""
 
-# stage: sources, peak latency range (s), width range (s), share of the image-driven response
+# stage: sources, peak latencies (s), widths (s), share of what differs between images, and how
+# large the response to any image is relative to that
 STAGES = {
-    "early": (27, (0.070, 0.110), (0.010, 0.016), 1.0),
-    "intermediate": (24, (0.115, 0.190), (0.016, 0.026), 0.9),
-    "late": (40, (0.170, 0.420), (0.030, 0.060), 0.9),
-    "offset": (9, (0.080, 0.120), (0.012, 0.020), 0.5),
+    "early": (27, (0.070, 0.110), (0.010, 0.016), 1.0, 2.0),
+    "intermediate": (24, (0.115, 0.190), (0.016, 0.026), 0.9, 1.4),
+    "late": (40, (0.170, 0.420), (0.030, 0.060), 0.9, 0.8),
+    "offset": (9, (0.080, 0.120), (0.012, 0.020), 0.5, 1.0),
 }
 SPOTS = {  # directions from the centre of the head, one hemisphere; the other is its mirror image
     "intermediate": [(0.45, -0.85, -0.2), (0.65, -0.7, -0.1), (0.6, -0.6, -0.35), (0.4, -0.8, 0.3)],
@@ -187,7 +188,7 @@ def _stage(
     own: np.random.Generator,
 ) -> tuple[np.ndarray, ...]:
     """Weights, positions and times of one stage's sources; what is shared comes from `common`."""
-    n_sources, latencies, widths, _ = STAGES[stage]
+    n_sources, latencies, widths, _, always = STAGES[stage]
     content = "early" if stage == "offset" else stage
     mine = features.stage == content
 
@@ -226,7 +227,7 @@ def _stage(
     if stage == "offset":
         latency = latency + duration
     width = common.uniform(*widths, n_sources)
-    return weight, 1.2 * mixed(n_sources), position, orientation, latency, width
+    return weight, always * mixed(n_sources), position, orientation, latency, width
 
 
 def _visual_cortex(centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -179,13 +179,15 @@ def _maps(one: Evoked, signal: np.ndarray, position: np.ndarray, peaks: list[int
     if reason:
         return el("p", reason, class_="small")
     spot, edge = flat(position[known].astype(np.float64))
+    # sensors of a helmet reach below the equator: the disc holds them all
+    edge = max(edge, 1.02 * float(np.linalg.norm(spot, axis=1).max()))
     limit = float(np.abs(signal[known][:, peaks]).max()) or 1.0
     scale, unit = _readable(one.unit, limit)
     figures = []
     for peak in peaks:
         data = base64.b64encode(_map(signal[known, peak], spot, edge, limit)).decode()
         when = f"{1000 * one.times[peak]:.0f} ms"
-        image = el("img", src=Markup(f"data:image/png;base64,{data}"), width="124", height="124",
+        image = el("img", src=Markup(f"data:image/png;base64,{data}"), width="150", height="150",
                    alt=f"Map of the scalp of subject {one.subject} at {when}")  # fmt: skip
         figures.append(el("figure", image, el("figcaption", when)))
     most = f"{number(limit * scale, 2)} {unit}".rstrip()
@@ -205,7 +207,7 @@ def _map(values: np.ndarray, spot: np.ndarray, edge: float, limit: float) -> byt
     axes: Any = figure.add_axes((0.02, 0.02, 0.96, 0.96))
     plot_topomap(
         values, spot, axes=axes, sphere=(0, 0, 0, edge), vlim=(-limit, limit), cmap="RdBu_r", show=False,
-        contours=0, sensors=False, extrapolate="local", res=96,
+        contours=0, sensors=False, extrapolate="head", res=96,
     )  # fmt: skip
     for line in axes.lines:
         line.set(color="#8a939d", linewidth=1.1)

@@ -87,9 +87,9 @@ def _strip(found: Retrieved, row: int, pictures: Pictures, n: int, names: bool) 
 
 def _find(found: Retrieved, row: int, pictures: Pictures, among: int, names: bool = True) -> Markup:
     seen = str(found.image[row])
-    where = f"place {_place(found.rank[row])} of {among}"
+    where = f"place {_place(found.rank[row])} of\u00a0{among}"
     if names and len(pictures.material.subjects) > 1:
-        where += f", subject {found.subject[row]}"
+        where += f", subject\u00a0{found.subject[row]}"
     caption = el("figcaption", el("b", pictures.material.label(seen)), where)
     figure = el("figure", pictures(seen), caption, class_="seen")
     strip = _strip(found, row, pictures, STRIP if names else found.best.shape[1], names)

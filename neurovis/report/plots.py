@@ -17,6 +17,7 @@ from neurovis.report.markup import Markup, el
 
 WIDTH, HEIGHT = 440, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 40
+FEW = 16  # lines that may be drawn thick
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,16 @@ def _fixed(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def tick_labels(values: Sequence[float], percent: bool = False) -> list[str]:
-    """Labels with as many decimals as the steps need, and true minus signs."""
-    shown = [100 * v if percent else v for v in values]
+def tick_labels(values: Sequence[float], unit: str = "") -> list[str]:
+    """Labels with as many decimals as the steps need, and true minus signs.
+
+    `unit` is ``%`` (of shares), ``points`` (the same without the sign) or empty (values as they are).
+    """
+    shown = [100 * v if unit else v for v in values]
     digits = 0
     while digits < 6 and any(abs(round(v, digits) - v) > 1e-9 for v in shown):
         digits += 1
-    mark = "\u202f%" if percent else ""
+    mark = "\u202f%" if unit == "%" else ""
     return [f"{v:.{digits}f}{mark}".replace("-", "−") for v in shown]
 
 
@@ -201,7 +205,14 @@ class Axes:
         for row, class_ in zip(down, classes, strict=True):
             moves = "".join(f"{dx}{dy:+d} " for dx, dy in zip(steps, np.diff(row)))
             paths.append(el("path", class_=class_, d=f"M{across[0]} {row[0]}l{moves}".rstrip()))
-        self.add(el("g", paths, class_="bundle", transform="scale(.1)"))
+        self.add(
+            el(
+                "g",
+                paths,
+                class_="bundle few" if len(paths) <= FEW else "bundle",
+                transform="scale(.1)",
+            )
+        )
 
     def _point(self, x: float, y: float) -> str:
         return f"{_fixed(self.x(x))},{_fixed(self.y(y))}"
@@ -249,7 +260,7 @@ def curves(
     x_title: str,
     y_title: str,
     chance: float | None = None,
-    percent: bool = False,
+    unit: str = "",
     log_x: bool = False,
     x_ticks: Sequence[float] | None = None,
     zero: bool = True,
@@ -262,7 +273,9 @@ def curves(
     label : str
         What the chart shows, in words.
     chance : float, optional
-    percent, log_x : bool
+    unit : {"", "%"}
+        Of y.
+    log_x : bool
     x_ticks : sequence of float, optional
     zero : bool
         The y axis starts at zero.
@@ -272,11 +285,11 @@ def curves(
     limits += [chance] if chance is not None else []
     low, high = (0.0 if zero else min(limits)), max(limits)
     room = (high - low or 1.0) * 0.06
-    high = 1.0 if percent and high > 0.8 else high + room
+    high = 1.0 if unit == "%" and high > 0.8 else high + room
     axes = Axes((min(xs), max(xs)), (low if zero else low - room, high), log_x)
     y_ticks = ticks(*axes.y_range)
     x_ticks = ticks(min(xs), max(xs), 6) if x_ticks is None else x_ticks
-    axes.grid(x_ticks, y_ticks, tick_labels(x_ticks), tick_labels(y_ticks, percent))
+    axes.grid(x_ticks, y_ticks, tick_labels(x_ticks), tick_labels(y_ticks, unit))
     if chance is not None:
         axes.level(chance)
     for one in series:
@@ -300,9 +313,10 @@ def dots(
     lines: Sequence[tuple[str, Sequence[Mark]]],
     label: str,
     level: float,
-    percent: bool = True,
+    unit: str = "%",
     zero: bool = False,
     words: bool = False,
+    caption: str = "",
 ) -> Markup:
     """Values with intervals, line by line, against a level (chance, or no difference).
 
@@ -313,10 +327,12 @@ def dots(
     label : str
         What the chart shows, in words.
     level : float
-    percent, zero : bool
-        Label the axis in per cent; make it start at zero.
+    unit : {"%", "points", ""}
+    zero : bool
+        The axis starts at zero.
     words : bool
         Write the words of each line's last mark beside it.
+    caption : str
     """
     marks = [mark for _, some in lines for mark in some]
     low = min([m.low for m in marks] + [level])
@@ -330,7 +346,7 @@ def dots(
         left=min(190, 20 + 6.1 * longest), right=112 if words else RIGHT,
     )  # fmt: skip
     x_ticks = ticks(*axes.x_range, 4 if words else 5)
-    axes.grid(x_ticks, (), tick_labels(x_ticks, percent))
+    axes.grid(x_ticks, (), tick_labels(x_ticks, unit))
     at = _fixed(axes.x(level))
     axes.add(el("line", class_="chance", x1=at, x2=at, y1=TOP, y2=axes.height - BOTTOM))
     top = TOP + 2.0
@@ -360,7 +376,7 @@ def dots(
                 )
             )
         top += height
-    return el("figure", axes.svg(label))
+    return el("figure", el("figcaption", caption) if caption else None, axes.svg(label))
 
 
 def matrix(values: np.ndarray, names: Sequence[str], label: str) -> Markup:

@@ -60,7 +60,7 @@ def repeats(material: Material) -> Markup | None:
             words = f"{metric_name(metric)} of each system against the number of repeats averaged"
             charts.append(
                 curves(series, words, "repeats averaged", f"{metric_name(metric)} retrieval", chance,
-                       percent=True, log_x=True, x_ticks=numbers)
+                       unit="%", log_x=True, x_ticks=numbers)
             )  # fmt: skip
     note = el("p", f"Bands: 95{THIN}% intervals. {material.headline.gallery}.", class_="small")
     systems = [(s, named(s)) for s in material.systems]
@@ -77,36 +77,28 @@ def subjects(material: Material) -> Markup | None:
     """Every subject by itself, in a chart and in tables."""
     if len(material.subjects) < 2:
         return None
-    head = material.headline
+    head, who = material.headline, ["all", *material.subjects]
     k = head.about["n_averaged"]
-    who = {"all": "all", **{s: s for s in material.subjects}}
-    lines = []
-    for subject in who:
-        found = [
-            s for name in material.systems for s in material.select(head.name, name, k, subject)
-        ]
-        lines.append((subject, [mark(s) for s in found]))
-    label = f"{metric_name(head.name)} of every subject and system with intervals"
-    chart = dots(lines, label, head.chance, percent=head.name != "auc", zero=True)
     trials = "single trials" if k == 1 else f"means of {k} trials"
-    caption = el("h3", f"{metric_name(head.name)} on {trials}")
-    parts = [
-        legend([(s, named(s)) for s in material.systems]),
-        caption,
-        el("div", chart, class_="charts"),
-    ]
-    for metric in dict.fromkeys([head.name, "top5", "median_rank", "2-way"]):
-        if not material.select(metric) or (metric == "2-way" and not material.category):
-            continue
-        rows = []
+    wanted = [head.name, "2-way"] if material.category else [head.name, "top5", "median_rank"]
+    charts, tables = [], []
+    for metric in dict.fromkeys(name for name in wanted if material.select(name)):
+        lines, rows = [], []
         for subject in who:
             found = [material.select(metric, name, k, subject) for name in material.systems]
             rows.append([subject, *(cell(f[0] if f else None) for f in found)])
-        first = material.select(metric)[0]
-        title = f"{metric_name(metric)}, {trials}, chance {shown(first, first.chance)}"
-        parts.append(el("details", el("summary", title), table(["Subject", *map(named, material.systems)], rows),
-                        open=metric == head.name))  # fmt: skip
-    return Markup("".join(parts))
+            lines.append((subject, [mark(f[0]) for f in found if f]))
+        chance = material.select(metric)[0]
+        title = f"{metric_name(metric)} on {trials}"
+        if metric != "median_rank":
+            label = f"{title}: every subject and system with intervals"
+            unit = "" if metric == "auc" else "%"
+            charts.append(dots(lines, label, chance.chance, unit, zero=True, caption=title))
+        title += f", chance {shown(chance, chance.chance)}"
+        body = table(["Subject", *map(named, material.systems)], rows)
+        tables.append(el("details", el("summary", title), body, open=metric == head.name))
+    names = [(s, named(s)) for s in material.systems]
+    return Markup("".join([legend(names), el("div", charts, class_="charts"), *tables]))
 
 
 def recordings(material: Material) -> Markup | None:
@@ -133,7 +125,7 @@ def recordings(material: Material) -> Markup | None:
         )
     lines.append(("mean", [mark(s) for s in found]))
     label = f"{metric_name(head.name)} of each recording that was left out"
-    chart = dots(lines, label, head.chance, percent=head.name != "auc")
+    chart = dots(lines, label, head.chance, "" if head.name == "auc" else "%")
     rows = [
         [name, *(shown(s, float(s.per_item[i])) for s in found)] for i, name in enumerate(names)
     ]
@@ -230,9 +222,7 @@ def training(material: Material) -> Markup | None:
     if scores and not material.category:
         title = "Top-5 among the validation images"
         charts.append(
-            curves(
-                scores, "Top-5 retrieval on validation against epochs", "epoch", title, percent=True
-            )
+            curves(scores, "Top-5 retrieval on validation against epochs", "epoch", title, unit="%")
         )
     seconds = sum(float(row["seconds"]) for row in material.log if row.get("seconds"))
     note = el("p", f"{seconds:.0f} s in all. Training stops where validation no longer gains; the best "
@@ -265,11 +255,13 @@ def comparisons(material: Material) -> Markup | None:
                 lines.append(("single trials" if k == 1 else f"{k} repeats", [mark(s, True)]))
         first, sign, second = re.split(r" ([-/]) ", what)
         if sign == "-":
-            unit = "" if some[0].name == "auc" else " (percentage points)"
-            title, level = f"{named(first)} minus {named(second).lower()}{unit}", 0.0
+            unit = "" if some[0].name == "auc" else "points"
+            title, level = f"{named(first)} minus {named(second).lower()}", 0.0
+            title += " (percentage points)" if unit else ""
         else:
-            title, level = f"{named(first)} as a share of the {named(second).lower()}", 1.0
-        figure = dots(lines, title, level, percent=some[0].name != "auc", words=True)
+            unit, level = "%", 1.0
+            title = f"{named(first)} as a share of the {named(second).lower()}"
+        figure = dots(lines, title, level, unit, words=True)
         charts.append(el("div", el("h3", title), figure))
     note = el("p", "Both systems were tested on the same trials and share bootstrap draws, so the interval is "
               "that of the difference itself. In brackets: 95\u202f% interval. Dashed line: no difference.", class_="small")  # fmt: skip

@@ -10,14 +10,14 @@ CSS = """
 --paper:#fff;--ink:#1b1f24;--soft:#5b6570;--faint:#8a939d;--hair:#e4e7eb;--wash:#f6f7f9;
 --tower:#0067b0;--ridge:#cc5500;--informed:#00805c;--optimal:#a3478a;--shuffled:#717a84;
 --other:#8a6d00;--seen:#0067b0;--right:#00936b;--bad:#b3261e;
---back:#0067b0;--front:#c9ced4;
+--back:#0067b0;--front:#b4bcc5;
 --sans:-apple-system,"Segoe UI Variable Text","Segoe UI",Inter,"Helvetica Neue",Roboto,
 "Liberation Sans",Arial,system-ui,sans-serif;--mono:ui-monospace,"SF Mono",Menlo,Consolas,
 "DejaVu Sans Mono",monospace}
 @media screen and (prefers-color-scheme:dark){:root{
 --paper:#14171a;--ink:#e6e9ec;--soft:#a3acb5;--faint:#7d8791;--hair:#2b3137;--wash:#1c2024;
 --tower:#5ab2f2;--ridge:#f39a4d;--informed:#3ccf9f;--optimal:#de93c6;--shuffled:#99a3ad;
---other:#d9be4a;--seen:#5ab2f2;--right:#3ccf9f;--bad:#ff8a80;--back:#5ab2f2;--front:#4a525a}}
+--other:#d9be4a;--seen:#5ab2f2;--right:#3ccf9f;--bad:#ff8a80;--back:#5ab2f2;--front:#56606a}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 var(--sans);
@@ -85,7 +85,7 @@ hyphens:auto}
 .key{display:inline-block;width:12px;height:12px;border-radius:3px;vertical-align:-1px;
 outline:2.5px solid var(--right);outline-offset:-1px;margin:0 3px}
 .browse{font-size:13px}
-.browse .find{grid-template-columns:76px 1fr;gap:12px;padding:7px 0;border-top:1px solid var(--hair);
+.browse .find{grid-template-columns:92px 1fr;gap:20px;padding:7px 0;border-top:1px solid var(--hair);
 content-visibility:auto;contain-intrinsic-size:auto 110px}
 .browse .finds{gap:0}
 .browse .top{grid-template-columns:repeat(10,1fr);gap:6px}
@@ -113,7 +113,8 @@ figcaption{margin-bottom:4px}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;margin:8px 0 10px;max-width:none}
 .legend span{white-space:nowrap}.legend svg{width:14px;height:14px;vertical-align:-2px;margin-right:6px}
 .bundle path{fill:none;stroke-width:9;opacity:.6;stroke-linejoin:round}
-.gfp{fill:none;stroke:var(--ink);stroke-width:1.6}.peak{fill:var(--paper);stroke:var(--ink);
+.bundle.few path{stroke-width:15;opacity:1}
+.bundle .gfp{stroke:var(--ink);stroke-width:15;opacity:1}.peak{fill:var(--paper);stroke:var(--ink);
 stroke-width:1.4}
 .q0{stroke:var(--back)}.q1{stroke:color-mix(in srgb,var(--back) 75%,var(--front))}
 .q2{stroke:color-mix(in srgb,var(--back) 50%,var(--front))}
@@ -122,7 +123,7 @@ stroke-width:1.4}
 background:linear-gradient(90deg,var(--back),var(--front));print-color-adjust:exact;
 -webkit-print-color-adjust:exact}
 .maps{display:flex;flex-wrap:wrap;gap:6px 14px}
-.maps figure{width:124px;text-align:center}.maps img{width:100%;display:block}
+.maps figure{width:min(30%,150px);text-align:center}.maps img{width:100%;height:auto;display:block}
 .matrix{margin:0 auto}
 .cell{fill:var(--ridge)}.cell.same{fill:var(--tower)}
 .outline{fill:none;stroke:var(--hair);stroke-width:.8}
@@ -139,26 +140,26 @@ tbody th{font-weight:560}
 dl{display:grid;grid-template-columns:minmax(120px,max-content) 1fr;gap:5px 22px;margin:10px 0;
 font-size:15px}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-@media (max-width:760px){main,header,footer{padding-left:18px;padding-right:18px}
+@media screen and (max-width:760px){main,header,footer{padding-left:18px;padding-right:18px}
 header{padding-top:32px}
-.find{grid-template-columns:1fr}.find .seen{display:grid;grid-template-columns:112px 1fr;gap:14px;
+.find{grid-template-columns:1fr;gap:10px}h1 .aside{display:block;margin-top:6px;font-size:.68em}
+.chart text{font-size:13px}.find .seen{display:grid;grid-template-columns:112px 1fr;gap:14px;
 align-items:center}.find .seen figcaption{margin:0;font-size:14px}
 .find .top{grid-template-columns:repeat(4,1fr)}
 .browse .find{grid-template-columns:1fr}.browse .find .seen{grid-template-columns:76px 1fr}
 .browse .top{grid-template-columns:repeat(5,1fr)}
-.bars{grid-template-columns:1fr max-content;gap:3px 12px}.bars .track{grid-column:1/-1;
-margin-bottom:9px;order:0}.bars .name small{display:none}
-.bars .row{display:contents}.bars .name{grid-column:1}.bars .value{grid-column:2}
-.bars .track{grid-row:auto}
+.bars{grid-template-columns:1fr max-content;gap:3px 12px;grid-auto-flow:dense}
+.bars .track{grid-column:1/-1;margin-bottom:9px}.bars .name small{display:none}
 dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}}
 @media print{@page{size:A4;margin:15mm 14mm}
 body{font-size:10.5pt}main,header,footer{max-width:none;padding:0}header{padding-top:0}
 nav{display:none}section{padding:14pt 0 6pt;margin-top:6pt}
 h1{font-size:23pt}h2,h3,summary,.legend{break-after:avoid}
 .browse{display:none}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:8pt}
-details:not([open])>summary{display:none}
-table{font-size:8.5pt}th,td{padding:3pt 5pt}tr{break-inside:avoid}.scroll{overflow:visible}
-.charts{grid-template-columns:1fr 1fr;gap:10pt 18pt}.find{grid-template-columns:92pt 1fr}
-.find .top{grid-template-columns:repeat(8,1fr)}
-.find .seen{display:block}.bars .track{background:none;border:1px solid var(--hair)}}
+details:not(.browse)::details-content{content-visibility:visible}
+.finds,.find{display:block}.find{margin-bottom:14pt;overflow:hidden}
+.find .seen{float:left;width:92pt}.find .top{margin-left:108pt}
+table{font-size:8.5pt}th,td{padding:3pt 5pt}tr,.scroll,#confusion{break-inside:avoid}.scroll{overflow:visible}
+.charts{grid-template-columns:1fr 1fr;gap:10pt 18pt}.matrix{max-width:125mm!important}
+.bars .track{background:none;border:1px solid var(--hair)}}
 """

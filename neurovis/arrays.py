@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,16 +77,26 @@ def _open(file: Path, stack: contextlib.ExitStack) -> Any:
     suffix = file.suffix.lower()
     if not file.is_file():
         raise FileNotFoundError(file)
-    if suffix in (".npy", ".npz"):
+    if suffix == ".npy":
         try:
-            loaded = np.load(file, mmap_mode="r" if suffix == ".npy" else None, allow_pickle=False)
-            return loaded if suffix == ".npy" else {name: loaded[name] for name in loaded.files}
-        except (ValueError, OSError, EOFError, LookupError) as error:
-            if suffix == ".npy" and file.stat().st_size:
-                return read_pickle(file)
+            return np.load(file, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError):
+            return read_pickle(file)
+    if suffix == ".npz":
+        try:
+            with file.open("rb") as handle, np.load(handle, allow_pickle=False) as loaded:
+                return {name: loaded[name] for name in loaded.files}
+        except (
+            ValueError,
+            OSError,
+            EOFError,
+            LookupError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise NeurovisError(
-                f"{file}: expected plain arrays, found pickled objects or a damaged file ({error}); "
-                "save arrays of numbers."
+                f"{file}: expected plain arrays, found pickled objects or a damaged file "
+                f"({' '.join(str(error).split())[:120]}); save arrays of numbers."
             ) from None
     if suffix in (".pkl", ".pickle"):
         return read_pickle(file)

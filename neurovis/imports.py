@@ -300,31 +300,30 @@ def _epochs(
         with warnings.catch_warnings():
             # a name that does not end in -epo.fif is no fault of the content
             warnings.filterwarnings("ignore", category=RuntimeWarning, message="This filename")
-            epochs = mne.read_epochs(file, preload=False, verbose="error").pick(picks)
+            epochs = mne.read_epochs(file, preload=False, verbose="error")
+        # channels are chosen on an empty copy, as that of the epochs would load them
+        empty = np.zeros((len(epochs.ch_names), 1))
+        info = mne.EvokedArray(empty, epochs.info, verbose="error").pick(picks).info
     except FileNotFoundError:
         raise NeurovisError(f"{file}: no such file; correct the path.") from None
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise NeurovisError(
-            f"{file}: expected MNE epochs with {picks!r} channels, found a file that does not read "
-            f"({reason}); save it again with epochs.save."
-        ) from None
-    kinds = epochs.get_channel_types()
+    except _UNREADABLE as error:
+        raise _no_epochs(file, picks, error) from None
+    kinds = info.get_channel_types()
     if len({UNITS.get(kind, kind) for kind in kinds}) > 1:
         raise NeurovisError(
             f"{file}: expected channels of one unit, found {', '.join(sorted(set(kinds)))}; "
             "choose with picks, such as picks=mag."
         )
-    position = np.array([channel["loc"][:3] for channel in epochs.info["chs"]])
+    position = np.array([channel["loc"][:3] for channel in info["chs"]])
     position[~position.any(axis=1)] = np.nan
-    if kinds[0] in ("mag", "grad") and epochs.info["dev_head_t"] is not None:
-        position = mne.transforms.apply_trans(epochs.info["dev_head_t"], position)
+    if kinds[0] in ("mag", "grad") and info["dev_head_t"] is not None:
+        position = mne.transforms.apply_trans(info["dev_head_t"], position)
     about = {
-        "sfreq": float(epochs.info["sfreq"]),
+        "sfreq": float(info["sfreq"]),
         "tmin": float(epochs.times[0]),
         "modality": "meg" if kinds[0] in ("mag", "grad") else "eeg",
         "unit": UNITS.get(kinds[0], "1"),
-        "channel_name": epochs.ch_names,
+        "channel_name": info["ch_names"],
         "channel_type": kinds,
         "channel_position": position,
     }
@@ -333,7 +332,24 @@ def _epochs(
     if epochs.metadata is not None and "image" in epochs.metadata:
         image = epochs.metadata["image"].astype(str).tolist()
     shape = (len(epochs), len(kinds), len(epochs.times))
-    return (lambda part: epochs[part].get_data(copy=False, verbose="error")), shape, about, image
+
+    def read(part: slice) -> np.ndarray:
+        try:
+            return epochs[part].get_data(picks=info["ch_names"], copy=False, verbose="error")
+        except _UNREADABLE as error:
+            raise _no_epochs(file, picks, error) from None
+
+    return read, shape, about, image
+
+
+_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError)
+
+
+def _no_epochs(file: Path, picks: str, error: Exception) -> NeurovisError:
+    return NeurovisError(
+        f"{file}: expected MNE epochs with {picks!r} channels, found a file that does not read "
+        f"({' '.join(str(error).split())[:160]}); save it again with epochs.save."
+    )
 
 
 def _columns(file: Path, columns: dict[str, Any], shape: tuple[int, ...]) -> dict[str, np.ndarray]:

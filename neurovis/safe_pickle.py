@@ -136,6 +136,9 @@ class _Unpickler(pickle.Unpickler):
         except KeyError:
             raise pickle.UnpicklingError(f"{module}.{name}") from None
 
+    def persistent_load(self, name: Any) -> Any:
+        raise pickle.UnpicklingError("a reference to something outside it")
+
 
 def _plain(value: Any, seen: dict[int, Any]) -> Any:
     """Replace the stand-ins by arrays, everywhere; what is shared stays shared."""
@@ -193,8 +196,9 @@ def read_pickle(path: str | Path) -> Any:
     except FileNotFoundError:
         raise NeurovisError(f"{path}: no such file; correct the path.") from None
     except pickle.UnpicklingError as error:
+        reason = " ".join(str(error).split())[:160]
         raise NeurovisError(
-            f"{path}: expected pickled arrays and plain containers alone, found {error}; nothing was "
+            f"{path}: expected pickled arrays and plain containers alone, found {reason}; nothing was "
             "run: save the arrays as .npz or .h5."
         ) from None
     except (

@@ -196,7 +196,7 @@ def regular(
         If the rate is another.
     """
     row = np.arange(len(stamps))
-    stretch = min(len(stamps) - 1, round(4 * sfreq))
+    stretch = min(len(stamps) - 1, round(sfreq))
     found = stretch / np.median(stamps[stretch:] - stamps[:-stretch])
     if not abs(found / sfreq - 1) < 0.01:
         raise NeurovisError(

@@ -237,6 +237,11 @@ def schedule(plan: Design, stimuli: Stimuli, subject: int) -> list[dict[str, np.
     return runs
 
 
+def n_samples(plan: Design, events: dict[str, np.ndarray]) -> int:
+    """Length of a run in samples."""
+    return int(events["sample"][-1] + (plan.soa + PADDING) * plan.sfreq)
+
+
 def write_truth(subject: Subject, features: Features, plan: Design, root: Path) -> Path:
     """Store what the observers may know: features, weights, time courses, topographies.
 
@@ -296,7 +301,7 @@ def _missing_runs(
                 "trigger_lag": plan.lag_samples,
                 "events": events,
                 "z": features.z[rows],
-                "n_times": int(events["sample"][-1] + (plan.soa + PADDING) * plan.sfreq),
+                "n_times": n_samples(plan, events),
                 "seed": [plan.seed, 37, subject.number, number],
             }
         )

@@ -3,10 +3,10 @@
 Adding one is a drawing function and a table in one of these files, listed in its `FAMILIES`.
 """
 
-from . import animals, creatures, foods, places, plants, vehicles, wildlife
+from . import animals, creatures, foods, places, plants, things, vehicles, wildlife
 
 FAMILIES = tuple(
     family
-    for module in (animals, wildlife, creatures, plants, foods, vehicles, places)
+    for module in (animals, wildlife, creatures, plants, foods, vehicles, places, things)
     for family in module.FAMILIES
 )

@@ -36,6 +36,7 @@ class Feature(ImageEncoder):
     size: int = pydantic.Field(96, ge=16, le=1024)
 
     def build(self) -> Encoder:
+        """Make the encoder; there is nothing to load."""
         return Encoder(prepare=self.prepare, embed=self.features)
 
     def prepare(self, picture: Image) -> np.ndarray:
@@ -106,7 +107,7 @@ class Gabor(Feature, name="gabor"):
     bandwidth : float
         Standard deviation of the envelope in wavelengths; 0.56 is one octave.
     normalise : bool
-        Divide by the local energy of all orientations of that wavelength and its neighbours' pool.
+        Divide by the root of the energy of all orientations of that wavelength in that window.
     texture : bool
         Add per wavelength how patchy each orientation is and how orientations go together.
 
@@ -213,6 +214,7 @@ def _texture(amplitude: np.ndarray) -> np.ndarray:
     first, second = pairs.T
     scale = (spread[:, first] + 0.01) * (spread[:, second] + 0.01)
     together = covariance[:, first, second] / scale
+    # these are numbers near 1 beside contrasts near 0.1: scaled so as not to drown them
     return np.concatenate([patchiness, together], axis=1) / np.float32(n_orientations)
 
 

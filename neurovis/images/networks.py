@@ -110,6 +110,7 @@ class Network(ImageEncoder):
         raise NotImplementedError
 
     def build(self) -> Encoder:
+        """Load the network onto its device and make the encoder."""
         import torch
 
         device = self.device

@@ -35,6 +35,10 @@ LIGHTS = {
 }
 
 
+RAMP = np.linspace(0, 1, 48)[:, None]
+ACROSS = np.linspace(0, 1, 33)
+
+
 class Place:
     """A canvas, its light and its chance: what a backdrop draws with."""
 
@@ -61,13 +65,14 @@ class Place:
     def gradient(self, y0, y1, top, bottom, x0=0.0, x1=1.0, haze=0.12):
         from PIL import Image
 
-        top, bottom = self.ink(top, haze), self.ink(bottom, haze)
-        rows = np.linspace(top, bottom, 48).astype(np.uint8)
+        top, bottom = np.array(self.ink(top, haze)), np.array(self.ink(bottom, haze))
+        rows = (top + RAMP * (bottom - top)).astype(np.uint8)
         a, b = round(y0 * self.side), round(y1 * self.side)
-        l, r = round(x0 * self.side), round(x1 * self.side)
-        if b > a and r > l:
+        left, right = round(x0 * self.side), round(x1 * self.side)
+        if b > a and right > left:
             band = Image.frombytes("CMYK", (1, 48), rows.tobytes())
-            self.canvas.paste(band.resize((r - l, b - a), Image.Resampling.NEAREST), (l, a))
+            band = band.resize((right - left, b - a), Image.Resampling.NEAREST)
+            self.canvas.paste(band, (left, a))
 
     def poly(self, points, colour, haze=0.12):
         points = np.asarray(points, float) * self.side
@@ -84,7 +89,7 @@ class Place:
 
     def ridge(self, y, height, colour, waves=2.0, sharp=False, to=1.0, haze=0.12):
         """Hills (or peaks) from the frame's left to its right, filled down to `to`."""
-        x = np.linspace(0, 1, 33)
+        x = ACROSS
         p, q = self.u(0, 6.3), self.u(0, 6.3)
         if sharp:
             saw = np.abs(((x * waves + p) % 2) - 1) + 0.35 * np.abs(((x * waves * 2.7 + q) % 2) - 1)
@@ -92,7 +97,9 @@ class Place:
         else:
             wave = np.sin(x * waves * 3.1 + p) + 0.45 * np.sin(x * waves * 7.3 + q)
             line = y - height * 0.5 * (1 + wave)
-        points = np.stack([np.concatenate([x, [1, 0]]), np.concatenate([line, [to, to]])], 1)
+        points = np.empty((len(x) + 2, 2))
+        points[:-2, 0], points[:-2, 1] = x, line
+        points[-2:] = (1, to), (0, to)
         self.poly(points, colour, haze)
 
     def sky(self, horizon):
@@ -123,13 +130,23 @@ class Place:
         for _ in range(n):
             x, y = self.u(), self.u(y0, y1)
             h = 0.012 + 0.05 * (y - y0)
-            points = [(x - h * 0.6, y), (x - h * 0.5, y - h), (x - h * 0.1, y - h * 0.3), (x, y - h * 1.3)]
-            self.poly([*points, (x + h * 0.2, y - h * 0.3), (x + h * 0.6, y - h), (x + h * 0.5, y)], colour)
+            points = [
+                (x - h * 0.6, y),
+                (x - h * 0.5, y - h),
+                (x - h * 0.1, y - h * 0.3),
+                (x, y - h * 1.3),
+            ]
+            self.poly(
+                [*points, (x + h * 0.2, y - h * 0.3), (x + h * 0.6, y - h), (x + h * 0.5, y)],
+                colour,
+            )
 
     def pine(self, x, y, h, colour, haze=0.2):
         self.box(x - 0.02 * h, y - 0.2 * h, x + 0.02 * h, y, C["brown"], haze)
         for a, b, w in ((0.1, 0.6, 0.24), (0.35, 0.8, 0.19), (0.58, 1.0, 0.13)):
-            self.poly([(x - w * h, y - a * h), (x, y - b * h), (x + w * h, y - a * h)], colour, haze)
+            self.poly(
+                [(x - w * h, y - a * h), (x, y - b * h), (x + w * h, y - a * h)], colour, haze
+            )
 
     def bush(self, x, y, r, colour, haze=0.15):
         for dx, dy, k in ((0, -0.5, 1), (-0.9, -0.2, 0.7), (0.9, -0.25, 0.75)):
@@ -196,7 +213,9 @@ def street(p):
     while x < 1:
         w, h = p.u(0.12, 0.24), p.u(0.25, 0.5)
         wall = p.pick("stone", "brick", "sand", "slate", "sage", "blush", "silver")
-        p.gradient(0.66 - h, 0.67, shade(wall, 0.06), shade(wall, -0.08), max(x, 0), min(x + w, 1), 0.3)
+        p.gradient(
+            0.66 - h, 0.67, shade(wall, 0.06), shade(wall, -0.08), max(x, 0), min(x + w, 1), 0.3
+        )
         glow = C["amber"] if p.night else shade(C["window"], -0.1)
         for i in range(int(w / 0.05)):
             for j in range(int(h / 0.08)):
@@ -249,15 +268,21 @@ def snow(p):
 
 
 def forest(p):
-    p.gradient(0, 0.7, mix(p.light.top, C["sage"], 0.4), mix(p.light.bottom, C["lime"], 0.3), haze=0)
+    p.gradient(
+        0, 0.7, mix(p.light.top, C["sage"], 0.4), mix(p.light.bottom, C["lime"], 0.3), haze=0
+    )
     for depth, base in ((0.55, 0.66), (0.32, 0.7), (0.14, 0.74)):
         trunk = mix(C["brown"], p.light.bottom, depth)
         for _ in range(4):
             x, w = p.u(), 0.045 - 0.045 * depth
-            p.poly([(x - w * 0.5, -0.1), (x + w * 0.5, -0.1), (x + w, base), (x - w, base)], trunk, 0)
+            p.poly(
+                [(x - w * 0.5, -0.1), (x + w * 0.5, -0.1), (x + w, base), (x - w, base)], trunk, 0
+            )
         p.ridge(base, 0.07, mix(C["forest"], p.light.bottom, depth * 0.9), 3.5, haze=0)
     for _ in range(7):
-        p.disc(p.u(), p.u(-0.06, 0.08), p.u(0.07, 0.15), mix(C["leaf"], p.light.bottom, 0.25), haze=0)
+        p.disc(
+            p.u(), p.u(-0.06, 0.08), p.u(0.07, 0.15), mix(C["leaf"], p.light.bottom, 0.25), haze=0
+        )
     p.gradient(0.74, 1, C["leaf"], mix(C["forest"], C["brown"], 0.35))
     p.tufts(0.77, 1, C["forest"], 10)
 
@@ -356,7 +381,10 @@ def harbour(p):
     p.gradient(0.5, 0.72, mix(C["water"], p.light.bottom, 0.4), mix(C["teal"], p.light.top, 0.4))
     for _ in range(2):
         x, y = p.u(0.05, 0.95), p.u(0.52, 0.58)
-        p.poly([(x - 0.05, y), (x + 0.05, y), (x + 0.035, y + 0.022), (x - 0.035, y + 0.022)], C["brick"])
+        p.poly(
+            [(x - 0.05, y), (x + 0.05, y), (x + 0.035, y + 0.022), (x - 0.035, y + 0.022)],
+            C["brick"],
+        )
         p.poly([(x, y - 0.01), (x, y - 0.12), (x + 0.05, y - 0.01)], C["white"])
     for _ in range(6):
         x, y = p.u(-0.1, 0.9), p.u(0.6, 0.71)

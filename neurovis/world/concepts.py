@@ -7,7 +7,6 @@ attributes and the concept's own parameters; simulated late responses follow it.
 
 from __future__ import annotations
 
-import difflib
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from neurovis.errors import NeurovisError
+from neurovis.errors import NeurovisError, unknown
 
 # Graded attributes in the order of the table rows of `Family.traits`; `metres` is a length.
 TRAITS = (
@@ -23,10 +22,6 @@ TRAITS = (
     "indoor", "metres",
 )  # fmt: skip
 SEMANTIC_DIM = 32
-
-
-class UnknownConceptError(NeurovisError, ValueError):
-    """The world has no concept of this name."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +104,11 @@ def concept(name):
 
     Raises
     ------
-    UnknownConceptError
+    NeurovisError
         With the nearest name there is.
     """
     if name not in _world():
-        near = difflib.get_close_matches(str(name), _world(), 1, 0.0)[0]
-        raise UnknownConceptError(
-            f"concept {name!r} is unknown; did you mean {near!r}? "
-            f"neurovis.world.concepts.concepts() lists all {len(_world())}."
-        )
+        raise NeurovisError(unknown("concept", name, _world()))
     return _world()[name]
 
 
@@ -136,13 +127,15 @@ def held_out(n=200, seed=0):
 
     Raises
     ------
-    ValueError
+    NeurovisError
         If n leaves too few concepts for training.
     """
     everything = concepts()
     most = len(everything) - len(families())
     if not 1 <= n <= most:
-        raise ValueError(f"held_out: n must be between 1 and {most}, found {n}; choose a smaller n.")
+        raise NeurovisError(
+            f"held_out: n must be between 1 and {most}, found {n}; choose a smaller n."
+        )
     groups = {name: [c.name for c in everything if c.family == name] for name in families()}
     exact = {name: n * len(g) / len(everything) for name, g in groups.items()}
     quota = {name: int(share) for name, share in exact.items()}
@@ -160,7 +153,7 @@ def _codes(parameters, dim=48):
     """Hashed numeric code (dim,) of what distinguishes a concept within its family."""
     code = np.zeros(dim)
     for key, value in parameters.items():
-        if isinstance(value, bool | str) or value is None:
+        if isinstance(value, bool | str | tuple):
             at = np.random.default_rng(zlib.crc32(f"{key}={value}".encode()))
             code += at.standard_normal(dim)
         elif isinstance(value, int | float):
@@ -198,7 +191,7 @@ def _semantics():
         block(one_hot([c.superclass for c in everything]), 0.8),
         block(one_hot([c.family for c in everything]), 1.0),
         block(traits, 1.0),
-        block(own, 0.7),
+        block(own, 1.0),
     ], 1)  # fmt: skip
     mixing = np.random.default_rng(20).standard_normal((features.shape[1], SEMANTIC_DIM))
     code = features @ mixing

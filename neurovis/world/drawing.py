@@ -36,24 +36,23 @@ COLOURS = {
     "window": (150, 196, 222), "water": (92, 162, 204), "skin": (238, 196, 164),
     "bread": (222, 166, 94), "crust": (190, 122, 60), "cheese": (250, 206, 90),
 }  # fmt: skip
-VIVID = (
-    "red orange amber yellow lime green teal turquoise sky blue indigo violet magenta pink coral white"
-)
+VIVID = "red orange amber yellow lime green teal turquoise sky blue indigo violet magenta pink coral white"
 FLAT, RAISED = 0, 7  # how much a shape lifts the relief above what was drawn before it
 GROUND = 100  # the relief of the first shape; the background lies at 0
 
 
 def shade(colour, amount):
     """Darken (amount < 0) or lighten (amount > 0) a colour by a fraction of the way, -1 to 1."""
-    if amount < 0:
-        # Shadows drift to blue, as they do outdoors; plain darkening looks dirty.
-        return tuple(int(c * (1 + amount) + k * -amount) for c, k in zip(colour, (30, 22, 52)))
-    return tuple(int(c + (255 - c) * amount) for c in colour)
+    # Shadows drift to blue, as they do outdoors; plain darkening looks dirty.
+    return (
+        mix(colour, (30, 22, 52), -amount) if amount < 0 else mix(colour, (255, 255, 255), amount)
+    )
 
 
 def mix(first, second, weight=0.5):
     """Mix two colours; `weight` is the share of the second."""
-    return tuple(int(a + (b - a) * weight) for a, b in zip(first, second))
+    (r, g, b), (x, y, z) = first, second
+    return int(r + (x - r) * weight), int(g + (y - g) * weight), int(b + (z - b) * weight)
 
 
 @lru_cache(maxsize=256)
@@ -75,7 +74,7 @@ def _spline(n, k, closed):
     return matrix
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=2048)
 def _circle(n, start=0.0, stop=2 * np.pi, end=False):
     """Unit vectors (point, 2) along an arc."""
     t = np.linspace(start, stop, n, endpoint=end)
@@ -119,15 +118,22 @@ def tube(points, widths):
     step[1:-1] = line[2:, :2] - line[:-2, :2]
     step[0] = line[1, :2] - line[0, :2]
     step[-1] = line[-1, :2] - line[-2, :2]
-    step /= np.sqrt((step**2).sum(1, keepdims=True)) + 1e-9
-    normal = np.stack([-step[:, 1], step[:, 0]], 1)
-    half = line[:, 2:] / 2
-    cap = _circle(5, -np.pi / 2, np.pi / 2, True)[1:-1]
-    end = line[-1, :2] + half[-1] * (cap[:, :1] * step[-1] + cap[:, 1:] * normal[-1])
-    start = line[0, :2] - half[0] * (cap[:, :1] * step[0] + cap[:, 1:] * normal[0])
-    return np.concatenate(
-        [line[:, :2] - half * normal, end, (line[:, :2] + half * normal)[::-1], start]
-    )
+    length = np.sqrt(step[:, 0] ** 2 + step[:, 1] ** 2) + 1e-9
+    step *= (line[:, 2] / (2 * length))[:, None]
+    m = len(line)
+    outline = np.empty((2 * m + 6, 2))
+    right, left = outline[:m], outline[m + 3 : 2 * m + 3]
+    right[:, 0] = line[:, 0] + step[:, 1]
+    right[:, 1] = line[:, 1] - step[:, 0]
+    left[::-1, 0] = line[:, 0] - step[:, 1]
+    left[::-1, 1] = line[:, 1] + step[:, 0]
+    for rows, end, sign in ((slice(m, m + 3), -1, 1), (slice(2 * m + 3, None), 0, -1)):
+        (x, y), (dx, dy) = line[end, :2], sign * step[end]
+        outline[rows] = _CAP @ ((dx, dy), (-dy, dx)) + (x, y)
+    return outline
+
+
+_CAP = _circle(5, -np.pi / 2, np.pi / 2, True)[1:-1]
 
 
 class Shape:
@@ -171,7 +177,7 @@ class Sketch:
     def oval(self, x, y, rx, ry, fill, angle=0.0, line=None, lift=RAISED):
         """Ellipse with centre, radii and rotation in degrees."""
         points = _circle(24 if rx + ry > 0.2 else 12) * (rx, ry)
-        points = turn(points, angle, x, y) if angle else points + (x, y)
+        points = turn(points, angle, x, y)
         return self.poly(points, fill, line, lift)
 
     def box(self, x0, y0, x1, y1, fill, round=0.0, line=None, lift=RAISED):
@@ -261,7 +267,9 @@ class Sketch:
         marks = []
         for r in range(rows + 1):
             y = y0 + r * step
-            marks.append([(x0, y - line / 2), (x1, y - line / 2), (x1, y + line / 2), (x0, y + line / 2)])
+            marks.append(
+                [(x0, y - line / 2), (x1, y - line / 2), (x1, y + line / 2), (x0, y + line / 2)]
+            )
             if running and r < rows:
                 for x in np.arange(x0 + (r % 2) * step, x1, 2 * step):
                     marks.append([(x, y), (x + line, y), (x + line, y + step), (x, y + step)])
@@ -323,6 +331,7 @@ def paint(canvas, sketch, scale, x, y, mirrored=False, width=0.011):
     factor = np.array([-scale if mirrored else scale, -scale]) * side
     origin = np.array([x, y]) * side
     stroke = max(1, round(2 * width * side))
+    joint = "curve" if side > 384 else None  # gaps between segments show in large pictures alone
     shapes = sketch.shapes
     everything = np.concatenate([s.points for s in shapes]) * factor + origin
     stop = 0
@@ -337,7 +346,7 @@ def paint(canvas, sketch, scale, x, y, mirrored=False, width=0.011):
         for k in range(i, j):  # all outlines of a group lie under all its fills
             if shapes[k].line:
                 ring = pixels[k].ravel().tolist()
-                draw.line(ring + ring[:4], (*shapes[k].line, shapes[k].relief), stroke)
+                draw.line(ring + ring[:4], (*shapes[k].line, shapes[k].relief), stroke, joint)
         for k in range(i, j):
             shape, points = shapes[k], pixels[k]
             ink = (*shape.fill, shape.relief)
@@ -374,7 +383,7 @@ def _grain(size):
 
     noise = np.random.default_rng(7).standard_normal((64, 64)).astype(np.float32)
     field = np.asarray(Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC))
-    y, x = np.mgrid[0:1:size * 1j, 0:1:size * 1j]
+    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
     vignette = 1 - 0.28 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
     return (vignette * (1 + 0.016 * field)).astype(np.float32)[..., None]
 
@@ -404,30 +413,33 @@ def finish(canvas, factor, shadows, side, tint, dim):
 
     small = canvas.reduce(factor)
     size = small.size[0]
-    height = small.getchannel(3)
     pixels = np.asarray(small)
-    mask = np.minimum(pixels[..., 3].astype(np.float32) / GROUND, 1)
-    broad = np.asarray(height.filter(ImageFilter.GaussianBlur(0.035 * size)), np.float32)
-    fine = np.asarray(height.filter(ImageFilter.GaussianBlur(0.012 * size)), np.float32)
+    mask = np.minimum(pixels[..., 3].astype(np.float32) * (1 / GROUND), 1)
+    fine = small.getchannel(3).filter(ImageFilter.BoxBlur(0.018 * size))
+    broad = fine.filter(ImageFilter.BoxBlur(0.055 * size))
     # The slope of the blurred relief towards the light is a cheap, pleasant hemisphere of light.
-    relief = _slope(broad, side, 0.035 * size) * 0.0042 + _slope(fine, side, 0.012 * size) * 0.003
+    relief = _slope(broad, side, 0.035 * size) * np.float32(0.0042)
+    relief += _slope(fine, side, 0.012 * size) * np.float32(0.003)
     gain = 1 + mask * np.clip(relief, -0.42, 0.3)
+    half = size / 2
     veil = Image.new("L", (size // 2, size // 2))
     pen = ImageDraw.Draw(veil)
     for x, y, rx, ry in shadows:
-        box = np.array([x - rx, y - ry, x + rx, y + ry]) * size / 2
-        pen.ellipse(box.tolist(), 150)
-    veil = veil.filter(ImageFilter.GaussianBlur(0.016 * size / 2)).resize((size, size))
-    gain -= (1 - mask) * (np.asarray(veil, np.float32) / 255 * 0.62 + dim)
+        pen.ellipse(((x - rx) * half, (y - ry) * half, (x + rx) * half, (y + ry) * half), 150)
+    veil = veil.filter(ImageFilter.BoxBlur(0.02 * half)).filter(ImageFilter.BoxBlur(0.02 * half))
+    veil = np.asarray(veil.resize((size, size), Image.Resampling.BILINEAR), np.float32)
+    gain -= (1 - mask) * (veil * np.float32(0.62 / 255) + np.float32(dim))
     light = np.array(tint, np.float32) * _grain(size)
-    return np.clip(pixels[..., :3] * gain[..., None] * light, 0, 255).astype(np.uint8)
+    light *= gain[..., None]
+    light *= pixels[..., :3]
+    return np.minimum(light, 255, out=light).astype(np.uint8)
 
 
 def _slope(height, side, reach):
-    """Difference of an array (y, x) across `reach` pixels away from a light above and aside."""
+    """Difference (y, x) of an image across `reach` pixels away from a light above and aside."""
+    from PIL import ImageChops
+
     dx, dy = round(reach * side), max(1, round(reach))
-    if dx == 0 and dy == 0:
-        return np.zeros_like(height)
-    away = np.roll(height, (-dy, dx), (0, 1))
-    towards = np.roll(height, (dy, -dx), (0, 1))
+    away = np.asarray(ImageChops.offset(height, dx, -dy), np.int16)
+    towards = np.asarray(ImageChops.offset(height, -dx, dy), np.int16)
     return away - towards

@@ -12,7 +12,7 @@ import hashlib
 import os
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +30,7 @@ __all__ = [
     "write_pictures",
 ]  # fmt: skip
 
+SPREAD = 0.381966  # the golden angle as a fraction: keeps the colours of one object apart
 VERSION = 1  # raised when a change makes the same scene look different
 # Where the copies of one object stand: (right, down, scale), frame fractions.
 LAYOUTS = {
@@ -127,12 +128,14 @@ def _plural(name):
         return _plural(first) + cut + rest
     if last in IRREGULAR:
         last = IRREGULAR[last]
+    elif last.endswith("fish"):
+        pass
     elif last.endswith(("s", "x", "ch", "sh")) or last in ("potato", "tomato", "mango"):
         # Words such as scissors, trousers and jeans are plural already.
         last = last if last.endswith("s") and not last.endswith(("ss", "us")) else last + "es"
     elif last.endswith("y") and last[-2:-1] not in "aeiou":
         last = last[:-1] + "ies"
-    elif not last.endswith("fish"):
+    else:
         last += "s"
     return f"{head} {last}" if head else last
 
@@ -145,8 +148,7 @@ def _caption(known, a):
     elif a["size"] > 0.76:
         words.append("large")
     if family.free:
-        options = _options(known.parameters[_main_colour(known.parameters)])
-        words.append(options[int(a["colour"] * len(options))])
+        words.append(_colour_word(known.parameters, a["colour"]))
     words.append(known.name if a["count"] == 1 else _plural(known.name))
     number = NUMBER[a["count"]]
     if number == "a" and words == [known.name] and _plural(known.name) == known.name:
@@ -163,11 +165,16 @@ def _options(colours):
     return (VIVID if colours == "vivid" else colours).split()
 
 
-def _main_colour(parameters):
-    return next(key for key in parameters if key.endswith("_c"))
+def _colour_word(parameters, at):
+    """Name of the colour an exemplar shows most, as `_exemplar` picks it."""
+    keys = [key for key in parameters if key.endswith("_c")]
+    main = parameters.get("shows", keys[0])
+    options = _options(parameters[main])
+    word = options[int((at + keys.index(main) * SPREAD) % 1 * len(options))]
+    return {"wood": "wooden", "glass": "clear"}.get(word, word)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plan(name):
     """Parameters of a concept sorted by how an exemplar varies them."""
     parameters = _concept(name).parameters
@@ -191,7 +198,7 @@ def _exemplar(scene, rng):
     warm, bright = 10 * np.sin(6.3 * a["hue"]), 1 + 0.1 * a["hue"]
     taken = None
     for i, (key, options) in enumerate(colours):
-        at = int((a["colour"] + i * 0.381966) % 1 * len(options))
+        at = int((a["colour"] + i * SPREAD) % 1 * len(options))
         name = options[at]
         if i and name == taken and len(options) > 1:
             name = options[(at + 1) % len(options)]
@@ -230,7 +237,9 @@ def render(scene: Scene, size: int = 96) -> np.ndarray:
         If the size is out of range.
     """
     if not 16 <= size <= 4096:
-        raise NeurovisError(f"render: size must be 16 to 4096 pixels, found {size}; choose another.")
+        raise NeurovisError(
+            f"render: size must be 16 to 4096 pixels, found {size}; choose another."
+        )
     a = scene.attributes
     light = LIGHTS[a["light"]]
     floats = families()[_concept(scene.concept).family].floats

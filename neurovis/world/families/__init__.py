@@ -3,10 +3,21 @@
 Adding one is a drawing function and a table in one of these files, listed in its `FAMILIES`.
 """
 
-from . import animals, creatures, foods, places, plants, things, vehicles, wildlife
-
-FAMILIES = tuple(
-    family
-    for module in (animals, wildlife, creatures, plants, foods, vehicles, places, things)
-    for family in module.FAMILIES
+from . import (
+    animals,
+    creatures,
+    dishes,
+    places,
+    plants,
+    produce,
+    road,
+    things,
+    tools,
+    travel,
+    wildlife,
 )
+
+MODULES = (
+    animals, wildlife, creatures, plants, produce, dishes, road, travel, places, tools, things,
+)  # fmt: skip
+FAMILIES = tuple(family for module in MODULES for family in module.FAMILIES)

@@ -1,8 +1,12 @@
 """Mammals, birds and fish: bodies from joined limbs, told apart by proportion, parts and coat."""
 
+# One line per concept and per stroke: tables of coordinates read better in rows.
+# ruff: noqa: C408, E741
+# fmt: off
+
 from ..concepts import Family
 from ..drawing import COLOURS as C
-from ..drawing import FLAT, arc, mix, shade, tube, turn
+from ..drawing import FLAT, arc, mix, shade, turn
 
 
 def _ear(s, kind, x, y, k, colour, inner, lean=0.0):
@@ -34,29 +38,29 @@ def _horns(s, kind, x, y, k, colour):
     if kind == "antlers":
         for dx, c in ((0.12, shade(colour, -0.25)), (0, colour)):
             s.limb([(x + dx, y), (x - 0.15 * k + dx, y + 0.6 * k), (x + 0.1 * k + dx, y + 1.2 * k)],
-                   [0.09 * k, 0.07 * k, 0.03 * k], c)  # fmt: skip
+                   [0.09 * k, 0.07 * k, 0.03 * k], c)
             for t, a in ((0.35, 0.3), (0.7, 0.36), (0.95, 0.25)):
                 s.limb([(x + dx - 0.12 * k, y + t * k), (x + dx + a * k, y + (t + 0.2) * k)],
-                       [0.06 * k, 0.02 * k], c)  # fmt: skip
+                       [0.06 * k, 0.02 * k], c)
     elif kind == "palms":
         for dx, c in ((0.14, shade(colour, -0.25)), (0, colour)):
             s.blob([(x + dx, y), (x + dx - 0.7 * k, y + 0.5 * k), (x + dx - 0.9 * k, y + 1.1 * k),
                     (x + dx - 0.45 * k, y + 0.85 * k), (x + dx - 0.2 * k, y + 1.2 * k),
-                    (x + dx, y + 0.8 * k), (x + dx + 0.2 * k, y + k)], c)  # fmt: skip
+                    (x + dx, y + 0.8 * k), (x + dx + 0.2 * k, y + k)], c)
     elif kind == "curl":
         ring = arc(x - 0.1 * k, y - 0.25 * k, 0.42 * k, 0.42 * k, 60, 380)
         s.limb(ring, [0.3 * k * (1 - 0.055 * i) for i in range(len(ring))], colour)
     elif kind == "swept":
         for dx, c in ((0.1, shade(colour, -0.2)), (0, colour)):
             s.limb([(x + dx, y), (x + dx - 0.2 * k, y + 0.6 * k), (x + dx - 0.75 * k, y + 0.9 * k)],
-                   [0.14 * k, 0.1 * k, 0.02 * k], c)  # fmt: skip
+                   [0.14 * k, 0.1 * k, 0.02 * k], c)
     elif kind == "spear":
         for dx, c in ((0.1, shade(colour, -0.2)), (0, colour)):
             s.limb([(x + dx, y), (x + dx - 0.5 * k, y + 1.5 * k)], [0.1 * k, 0.02 * k], c)
     elif kind == "cattle":
         for f, c in ((0.75, shade(colour, -0.15)), (-1, colour)):
             s.limb([(x, y), (x + 0.45 * k * f, y + 0.1 * k), (x + 0.6 * k * f, y + 0.6 * k)],
-                   [0.16 * k, 0.13 * k, 0.03 * k], c)  # fmt: skip
+                   [0.16 * k, 0.13 * k, 0.03 * k], c)
     elif kind == "nubs":
         for dx in (0.1, -0.06):
             s.limb([(x + dx, y - 0.05), (x + dx - 0.04 * k, y + 0.35 * k)], 0.07 * k, colour)
@@ -67,27 +71,27 @@ def _tail(s, p, x, y, coat, mark):
     t, sway = p.taillen, 0.12 * p.pose
     if p.tail == "bushy":
         shape = s.limb([(x, y), (x - 0.45 * t, y - 0.12 * t + sway), (x - 0.85 * t, y + 0.28 * t + sway)],
-                       [0.1, 0.4 * t, 0.16 * t], coat)  # fmt: skip
+                       [0.1, 0.4 * t, 0.16 * t], coat)
         tip = [(x - 2 * t, y + 2 * t), (x - 0.72 * t, y + t), (x - 0.72 * t, y - t), (x - 2 * t, y - t)]
         s.texture(shape, [tip], mark)
     elif p.tail == "plume":
         s.limb([(x + 0.05, y - 0.1), (x - 0.25 * t, y + 0.35 * t), (x - 0.1 * t, y + 0.85 * t),
-                (x - 0.5 * t, y + 1.1 * t)], [0.12, 0.42 * t, 0.5 * t, 0.14 * t], coat)  # fmt: skip
+                (x - 0.5 * t, y + 1.1 * t)], [0.12, 0.42 * t, 0.5 * t, 0.14 * t], coat)
     elif p.tail == "curl":
         s.limb(arc(x - 0.07, y + 0.06, 0.09 * t, 0.1 * t, -60, 330, 9), 0.045 * t, coat)
     elif p.tail == "stub":
         s.oval(x, y, 0.09 * t, 0.09 * t, mark)
     elif p.tail == "hair":
         s.limb([(x, y), (x - 0.25 * t, y - 0.1 * t + sway), (x - 0.3 * t + sway, y - 0.75 * t)],
-               [0.1, 0.2 * t, 0.1 * t], mark)  # fmt: skip
+               [0.1, 0.2 * t, 0.1 * t], mark)
     elif p.tail == "flat":
         shape = s.blob([(x + 0.05, y - 0.1), (x - 0.3 * t, y), (x - 0.9 * t, y - 0.25 * t),
-                        (x - 0.8 * t, y - 0.5 * t), (x - 0.2 * t, y - 0.3 * t)], mark)  # fmt: skip
+                        (x - 0.8 * t, y - 0.5 * t), (x - 0.2 * t, y - 0.3 * t)], mark)
         s.bricks(shape, shade(mark, -0.3), 4)
     elif p.tail:
         width = 0.16 if p.tail == "thick" else 0.075
         shape = s.limb([(x + 0.05, y), (x - 0.4 * t, y - 0.15 * t + sway), (x - 0.7 * t, y + 0.15 * t + sway),
-                        (x - 0.95 * t, y + 0.45 * t + sway)], [width * 1.3, width, width, width * 0.8], coat)  # fmt: skip
+                        (x - 0.95 * t, y + 0.45 * t + sway)], [width * 1.3, width, width, width * 0.8], coat)
         if p.tail == "tuft":
             s.oval(x - 0.97 * t, y + 0.47 * t + sway, 0.1, 0.07, mark, 40)
         if p.tail == "ringed":
@@ -103,7 +107,7 @@ def mammal(s, p):
     for x, f in ((-l * 0.3, -1), (l * 0.3, 1)):
         top, foot = (x + 0.06, y0 + 0.3 * g), (x + 0.08 - f * swing + 0.04, p.thick * 0.3)
         s.limb([top, ((top[0] + foot[0]) / 2, y0 * 0.55), foot],
-               [p.thick * 1.5, p.thick, p.thick * 0.9], sock and shade(sock, -0.2) or far)  # fmt: skip
+               [p.thick * 1.5, p.thick, p.thick * 0.9], (sock and shade(sock, -0.2)) or far)
     _tail(s, p, -l * 0.47, y0 + 0.72 * g, coat, mark)
     rise = p.rise + 7 * p.tilt
     tip = turn([(p.neck + r * 0.4, 0)], rise, l * 0.38, y0 + 0.72 * g)[0]
@@ -113,7 +117,7 @@ def mammal(s, p):
         (-l * 0.5, y0 + 0.56 * g), (-l * 0.37, y0 + 0.97 * g), (0, y0 + (0.93 + p.hump * 0.4) * g),
         (l * 0.3, y0 + (1 + p.hump) * g), (l * 0.5, y0 + 0.6 * g), (l * 0.38, y0 + 0.06 * g),
         (0, y0 + 0.1 * g), (-l * 0.36, y0 + 0.14 * g),
-    ]  # fmt: skip
+    ]
     _ear(s, p.ear, hx + r * 0.28, hy + r * 0.72, r * p.ears, shade(coat, -0.2), far, p.earlean - 8)
     with s.joined():
         if p.pattern == "humps":
@@ -124,19 +128,19 @@ def mammal(s, p):
             hip = p.thick * (2.3 if x < 0 else 1.6)
             foot = (x - f * swing + 0.03, p.thick * 0.3)
             s.limb([(x, y0 + 0.4 * g), ((x + foot[0]) / 2 - 0.02, y0 * 0.55), foot],
-                   [hip, p.thick, p.thick * 0.95], coat)  # fmt: skip
+                   [hip, p.thick, p.thick * 0.95], coat)
             s.oval(foot[0] + p.thick * 0.2, p.thick * 0.28, p.thick * 0.65, p.thick * 0.3, sock or coat)
             if sock:
                 s.limb([((x + foot[0]) / 2, y0 * 0.45), foot], p.thick, sock)
         neck = s.limb([(l * 0.3, y0 + 0.62 * g), ((hx + l * 0.36) / 2, (hy + y0 + 0.7 * g) / 2), (hx, hy)],
-                      [g * 0.62, (g * 0.4 + r * 1.1) / 2, r * 1.25], coat)  # fmt: skip
+                      [g * 0.62, (g * 0.4 + r * 1.1) / 2, r * 1.25], coat)
         face = s.oval(hx, hy, r, r * 0.94, coat)
         muzzle = s.limb(jaw, [r * 1.35, r * p.chin], coat)
     _coat(s, p, body, neck, face, muzzle, belly, mark)
     if p.mane:
         _mane(s, p, hx, hy, r, l, y0, g, mark)
     _ear(s, p.ear, hx - r * 0.3, hy + r * 0.72, r * p.ears, mark if p.pattern == "points" else coat,
-         mix(belly, C["blush"], 0.5), p.earlean + 8)  # fmt: skip
+         mix(belly, C["blush"], 0.5), p.earlean + 8)
     if p.horn:
         _horns(s, p.horn, hx - r * 0.1, hy + r * 0.85, p.horns, C["ivory"] if p.horn != "antlers" else C["tan"])
     _face(s, p, hx, hy, r, jaw, muzzle, belly)
@@ -146,7 +150,7 @@ def _coat(s, p, body, neck, face, muzzle, belly, mark):
     low, high = body.min(0), body.max(0)
     w, h = high - low
     under = [(low[0], low[1] - 1), (low[0], low[1] + 0.26 * h), (low[0] + 0.5 * w, low[1] + 0.32 * h),
-             (high[0], low[1] + 0.3 * h), (high[0], low[1] - 1)]  # fmt: skip
+             (high[0], low[1] + 0.3 * h), (high[0], low[1] - 1)]
     if p.pattern != "hide":
         s.texture(body, [under], mix(p.coat_c, belly, 0.75))
     if p.pattern == "stripes":
@@ -168,7 +172,7 @@ def _coat(s, p, body, neck, face, muzzle, belly, mark):
         s.spots(body, mark, 16, 0.03, p.phase)
     elif p.pattern == "saddle":
         back = [(low[0], high[1] + 1), (low[0], low[1] + 0.6 * h), (low[0] + 0.5 * w, low[1] + 0.45 * h),
-                (high[0] - 0.1 * w, low[1] + 0.7 * h), (high[0] - 0.1 * w, high[1] + 1)]  # fmt: skip
+                (high[0] - 0.1 * w, low[1] + 0.7 * h), (high[0] - 0.1 * w, high[1] + 1)]
         s.texture(body, [back], mark)
     elif p.pattern == "band":
         x = low[0] + 0.62 * w
@@ -210,7 +214,7 @@ def _mane(s, p, hx, hy, r, l, y0, g, mark):
     else:
         x, y = l * 0.2, y0 + 0.98 * g
         s.limb([(hx + r * 0.2, hy + r * 0.95), (hx - r * 0.7, hy + r * 0.5), ((hx + x) / 2 - r * 0.5, (hy + y) / 2 + r * 0.3),
-                (x, y)], [r * 0.4, r * 0.7, r * 0.8, r * 0.3], mark)  # fmt: skip
+                (x, y)], [r * 0.4, r * 0.7, r * 0.8, r * 0.3], mark)
 
 
 def _face(s, p, hx, hy, r, jaw, muzzle, belly):
@@ -218,11 +222,11 @@ def _face(s, p, hx, hy, r, jaw, muzzle, belly):
     if p.nose == "trunk":
         x, y = jaw[1]
         s.limb([(x - 0.4 * r, y + 0.2 * r), (x + 0.1 * r, y - 0.6 * r), (x + 0.15 * r, y - 1.6 * r),
-                (x + (0.45 + 0.3 * p.pose) * r, y - 2.1 * r)], [r * 0.9, r * 0.6, r * 0.42, r * 0.34], p.coat_c)  # fmt: skip
+                (x + (0.45 + 0.3 * p.pose) * r, y - 2.1 * r)], [r * 0.9, r * 0.6, r * 0.42, r * 0.34], p.coat_c)
         s.limb([(x - 0.3 * r, y - 0.3 * r), (x + 0.3 * r, y - 0.75 * r), (x + 0.8 * r, y - 0.6 * r)],
-               [r * 0.2, r * 0.18, r * 0.05], C["ivory"])  # fmt: skip
+               [r * 0.2, r * 0.18, r * 0.05], C["ivory"])
         s.blob([(hx - 0.1 * r, hy + 0.7 * r), (hx - 0.9 * r, hy + 0.8 * r), (hx - 1.2 * r, hy - 0.1 * r),
-                (hx - 0.7 * r, hy - 0.9 * r), (hx - 0.1 * r, hy - 0.4 * r)], shade(p.coat_c, -0.08))  # fmt: skip
+                (hx - 0.7 * r, hy - 0.9 * r), (hx - 0.1 * r, hy - 0.4 * r)], shade(p.coat_c, -0.08))
     elif p.nose == "horn":
         x, y = jaw[1]
         s.limb([(x, y + 0.3 * r), (x + 0.25 * r, y + 1.1 * r)], [0.36 * r, 0.04], C["ivory"])
@@ -307,6 +311,6 @@ MAMMALS = Family(
         "hippopotamus": dict(coat_c="plum ash slate", belly_c="rose", tail="stub", taillen=0.5, ear="round", ears=0.26, length=1.5, girth=0.74, leg=0.2, thick=0.25, rise=0.0, head=0.3, snout=0.36, chin=1.25, pattern="hide", metres=3.5),
     },
     dict(animate=1.0, natural=1.0, moves=1.0, soft=0.7, edible=0.15), faces=True,
-)  # fmt: skip
+)
 
 FAMILIES = (MAMMALS,)

@@ -1,5 +1,9 @@
 """Insects from above, creatures of the sea, reptiles and dinosaurs."""
 
+# One line per concept and per stroke: tables of coordinates read better in rows.
+# ruff: noqa: C408, E741, RUF005
+# fmt: off
+
 import numpy as np
 
 from ..concepts import Family
@@ -23,7 +27,7 @@ def insect(s, p):
                 knee = turn([(p.reach, 0)], a + 18)[0]
                 foot = turn([(p.reach * 1.75, 0)], a - 14)[0]
                 s.limb(_flip([(0.3 * w, y), (0.3 * w + knee[0], y + knee[1]), (0.3 * w + foot[0], y + foot[1])], f),
-                       [p.leg_w * 1.2, p.leg_w, p.leg_w * 0.5], shade(p.leg_c, -0.1))  # fmt: skip
+                       [p.leg_w * 1.2, p.leg_w, p.leg_w * 0.5], shade(p.leg_c, -0.1))
         for f in (-1, 1):
             tip = (p.horn * 0.45, 0.5 * l + p.horn)
             if p.horn:
@@ -132,7 +136,7 @@ INSECTS = Family(
         "tarantula": dict(coat_c="umber cocoa", mark_c="umber cocoa", leg_c="cocoa umber", legs=4, wing="ant", waist=True, fuzzy=True, width=0.6, length=0.9, head=0.18, reach=0.44, leg_w=0.13, horn=0.0, metres=0.12, flies=0.0),
     },
     dict(animate=1.0, natural=1.0, moves=1.0, flies=0.8), floats=True,
-)  # fmt: skip
+)
 
 
 def _smile(s, x, y, r, iris=C["black"]):
@@ -151,7 +155,7 @@ def sea(s, p):
             curl = 0.2 if i % 2 else -0.2
             reach = 1.9 if p.plan == "octopus" else 0.9
             s.limb([(x * 0.7, 0.75), (x * 1.3, 0.45), (x * reach + wave, 0.2), (x * reach + curl * 0.7 + wave, 0.2 - long * 0.15)],
-                   [0.24, 0.19, 0.12, 0.04], shade(coat, -0.14 * (i % 2)))  # fmt: skip
+                   [0.24, 0.19, 0.12, 0.04], shade(coat, -0.14 * (i % 2)))
         if p.plan == "squid":
             s.poly([(-0.5, 1.55), (0, 1.95), (0.5, 1.55), (0, 1.35)], shade(coat, -0.1))
             body = s.blob([(-0.26, 0.65), (-0.3, 1.2), (0, 1.9), (0.3, 1.2), (0.26, 0.65)], coat)
@@ -281,7 +285,7 @@ SEA = Family(
         "sea slug": dict(plan="slug", coat_c="indigo violet white", mark_c="orange yellow", metres=0.05),
     },
     dict(animate=1.0, natural=1.0, moves=0.7, aquatic=1.0, edible=0.3, soft=0.6),
-)  # fmt: skip
+)
 
 
 def reptile(s, p):
@@ -304,21 +308,21 @@ def reptile(s, p):
     for x in (-0.28, 0.3):
         leg = p.arm if x > 0 else 1.0
         s.limb([(x * l + 0.08, y + 0.35 * g), (x * l + 0.14, y * 0.5 + (1 - leg) * y * 0.4), (x * l + 0.18 + sway, 0.03 + (1 - leg) * y)],
-               [p.thick * 1.3, p.thick, p.thick * 0.8], far)  # fmt: skip
+               [p.thick * 1.3, p.thick, p.thick * 0.8], far)
     t = p.taillen
     tail = [(-0.3 * l, y + 0.5 * g), (-0.55 * l - 0.2 * t, y + 0.4 * g + p.lift * 0.5), (-0.55 * l - 0.6 * t, y + 0.2 * g + p.lift + sway),
-            (-0.55 * l - t, y + 0.25 * g + p.lift * 1.2 + sway)]  # fmt: skip
+            (-0.55 * l - t, y + 0.25 * g + p.lift * 1.2 + sway)]
     with s.joined():
         tube_ = s.limb(tail, [g * 0.8, g * 0.55, g * 0.26, 0.03], coat)
         body = s.blob([(-0.5 * l, y + 0.5 * g), (-0.25 * l, y + 0.95 * g), (0.15 * l, y + g), (0.48 * l, y + 0.62 * g), (0.35 * l, y + 0.1 * g),
-                       (-0.1 * l, y), (-0.4 * l, y + 0.15 * g)], coat)  # fmt: skip
+                       (-0.1 * l, y), (-0.4 * l, y + 0.15 * g)], coat)
         s.limb([(0.28 * l, y + 0.55 * g), ((0.4 * l + hx) / 2, (y + 0.65 * g + hy) / 2 - 0.02), (hx, hy)], [g * 0.75, (g * 0.5 + r) / 2, r * 1.3], coat)
         for x in (-0.34, 0.24):
             leg = p.arm if x > 0 else 1.0
             if leg > 0.5:
                 s.limb([(x * l, y + 0.4 * g), (x * l + 0.04, y * 0.5), (x * l - sway, 0.04)], [p.thick * 1.7, p.thick * 1.1, p.thick], coat)
                 s.oval(x * l + 0.06 - sway, 0.04, p.thick * 0.75, 0.05, coat)
-        head = s.limb([(hx, hy), (hx + r * 0.3 + p.snout, hy - 0.1 * r)], [r * 1.6, r * p.chin], coat)
+        s.limb([(hx, hy), (hx + r * 0.3 + p.snout, hy - 0.1 * r)], [r * 1.6, r * p.chin], coat)
     if p.arm <= 0.5:
         s.limb([(0.34 * l, y + 0.45 * g), (0.46 * l, y + 0.25 * g), (0.58 * l, y + 0.32 * g)], [0.11, 0.08, 0.06], coat)
     s.texture(body, [np.array([(-2, -1), (-2, y + 0.2 * g), (0, y + 0.28 * g), (3, y + 0.4 * g), (3, -1)])], belly)
@@ -389,6 +393,6 @@ REPTILES = Family(
         "spinosaurus": dict(coat_c="teal brick", mark_c="coral amber", back="sail", teeth=True, leg=0.5, thick=0.17, girth=0.44, arm=0.45, neck=0.4, rise=40.0, head=0.19, snout=0.42, taillen=1.2, lift=0.1, metres=14.0),
     },
     dict(animate=1.0, natural=1.0, moves=0.9, soft=0.1, edible=0.1), faces=True,
-)  # fmt: skip
+)
 
 FAMILIES = (INSECTS, SEA, REPTILES)

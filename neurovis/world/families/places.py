@@ -1,5 +1,9 @@
 """Buildings and furniture."""
 
+# One line per concept and per stroke: tables of coordinates read better in rows.
+# ruff: noqa: C408
+# fmt: off
+
 import numpy as np
 
 from ..concepts import Family
@@ -185,7 +189,7 @@ BUILDINGS = Family(
         "aqueduct": dict(extra="arches", wall_c="sand stone", metres=45.0),
     },
     dict(indoor=0.3), free=True,
-)  # fmt: skip
+)
 
 
 def seat(s, p):
@@ -252,23 +256,23 @@ SEATS = Family(
     dict(cloth_c="teal coral amber sage indigo rose white charcoal", wood_c="wood oak brown chestnut white", width=0.8, seat=0.62, thick=0.1, back=0.8, base="legs", style="slats", curve=0.1, arms=False,
          padded=False, cushions=1, rung=False, splay=1.05, metres=0.9),
     {
-        "wooden chair": dict(rung=True),
+        "wooden chair": dict(shows="wood_c", rung=True),
         "dining chair": dict(style="plain", padded=True, back=0.9, width=0.7),
         "armchair": dict(base="box", style="plain", arms=True, width=1.05, back=0.62, seat=0.45, curve=0.24),
         "sofa": dict(base="box", style="plain", arms=True, width=2.1, back=0.55, seat=0.45, cushions=3, curve=0.12, metres=2.0),
         "loveseat": dict(base="box", style="buttons", arms=True, width=1.5, back=0.62, seat=0.45, cushions=2, curve=0.3, metres=1.5),
         "footstool": dict(base="legs", back=0.0, padded=True, seat=0.36, thick=0.2, width=0.8, metres=0.4),
         "bar stool": dict(base="pole", back=0.0, padded=True, seat=1.15, thick=0.14, width=0.55),
-        "milking stool": dict(back=0.0, seat=0.5, width=0.7, splay=1.3, thick=0.12, metres=0.4),
-        "garden bench": dict(style="planks", width=1.9, back=0.55, seat=0.5, arms=True, metres=1.6),
-        "pew": dict(style="planks", width=1.7, back=0.8, seat=0.5, thick=0.3, metres=2.0),
-        "rocking chair": dict(base="rocker", arms=True, back=0.95),
+        "milking stool": dict(shows="wood_c", back=0.0, seat=0.5, width=0.7, splay=1.3, thick=0.12, metres=0.4),
+        "garden bench": dict(shows="wood_c", style="planks", width=1.9, back=0.55, seat=0.5, arms=True, metres=1.6),
+        "pew": dict(shows="wood_c", style="planks", width=1.7, back=0.8, seat=0.5, thick=0.3, metres=2.0),
+        "rocking chair": dict(shows="wood_c", base="rocker", arms=True, back=0.95),
         "office chair": dict(base="star", style="plain", padded=True, back=0.75, seat=0.7, curve=0.2, arms=True),
         "throne": dict(style="crown", padded=True, arms=True, back=1.25, width=0.95, cloth_c="crimson purple indigo", wood_c="gold brass", metres=1.6),
-        "high chair": dict(seat=1.1, back=0.5, width=0.6, splay=1.35, rung=True, arms=True, metres=1.0),
+        "high chair": dict(shows="wood_c", seat=1.1, back=0.5, width=0.6, splay=1.35, rung=True, arms=True, metres=1.0),
     },
     dict(indoor=0.9, soft=0.5), free=True,
-)  # fmt: skip
+)
 
 
 def cabinet(s, p):
@@ -404,7 +408,7 @@ CABINETS = Family(
          metres=1.2),
     {
         "dining table": dict(width=2.0, metres=1.8),
-        "laid table": dict(top="cloth", width=1.8),
+        "laid table": dict(shows="cloth_c", top="cloth", width=1.8),
         "round table": dict(base="pedestal", top="round", width=1.4),
         "picnic table": dict(base="cross", width=1.9, tall=0.75, metres=1.8),
         "writing desk": dict(drawers=3, width=1.8, tall=0.85),
@@ -419,18 +423,18 @@ CABINETS = Family(
         "apothecary chest": dict(plan="shelf", fill="drawer", rows=5, columns=4, width=1.5, tall=1.4),
         "china cabinet": dict(plan="shelf", fill="glass", rows=3, columns=2, width=1.2, tall=1.6, metres=1.9),
         "grandfather clock": dict(plan="shelf", fill="glass", rows=1, width=0.6, tall=1.9, top="clock", metres=2.1),
-        "bed": dict(plan="bed", width=2.1, tall=0.85, metres=2.0, soft=0.9),
-        "bunk bed": dict(plan="bed", rows=2, width=1.9, tall=1.8, metres=2.0, soft=0.8),
-        "four-poster bed": dict(plan="bed", width=2.0, tall=1.6, top="canopy", metres=2.2, soft=0.8),
+        "bed": dict(shows="cloth_c", plan="bed", width=2.1, tall=0.85, metres=2.0, soft=0.9),
+        "bunk bed": dict(shows="cloth_c", plan="bed", rows=2, width=1.9, tall=1.8, metres=2.0, soft=0.8),
+        "four-poster bed": dict(shows="cloth_c", plan="bed", width=2.0, tall=1.6, top="canopy", metres=2.2, soft=0.8),
         "cot": dict(plan="bed", width=1.4, tall=0.95, top="bars", metres=1.3, soft=0.8),
-        "floor lamp": dict(plan="lamp", tall=1.5, metres=1.6),
-        "table lamp": dict(plan="lamp", tall=0.65, base="vase", wood_c="teal coral white amber indigo", metres=0.5),
-        "desk lamp": dict(plan="lamp", base="arm", wood_c="slate charcoal", metres=0.5),
+        "floor lamp": dict(shows="cloth_c", plan="lamp", tall=1.5, metres=1.6),
+        "table lamp": dict(shows="cloth_c", plan="lamp", tall=0.65, base="vase", wood_c="teal coral white amber indigo", metres=0.5),
+        "desk lamp": dict(shows="cloth_c", plan="lamp", base="arm", wood_c="slate charcoal", metres=0.5),
         "chandelier": dict(plan="lamp", base="chain", metres=1.0),
         "lantern": dict(plan="lamp", base="cage", wood_c="charcoal brick teal", metres=0.3),
-        "candle": dict(plan="lamp", base="wax", tall=0.75, cloth_c="cream red ivory sage", metres=0.2),
+        "candle": dict(shows="cloth_c", plan="lamp", base="wax", tall=0.75, cloth_c="cream red ivory sage", metres=0.2),
     },
     dict(indoor=1.0, soft=0.1), free=True,
-)  # fmt: skip
+)
 
 FAMILIES = (BUILDINGS, SEATS, CABINETS)

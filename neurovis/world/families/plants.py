@@ -1,10 +1,14 @@
 """Trees, flowers, succulents and mushrooms."""
 
+# One line per concept and per stroke: tables of coordinates read better in rows.
+# ruff: noqa: C408
+# fmt: off
+
 import numpy as np
 
 from ..concepts import Family
 from ..drawing import COLOURS as C
-from ..drawing import FLAT, arc, mix, shade, turn
+from ..drawing import FLAT, arc, shade, turn
 
 
 def _foliage(s, x, y, r, colour, n=9, squash=0.85):
@@ -30,7 +34,7 @@ def tree(s, p):
             y, k = h + i * p.height / n * 0.86, 1 - i / (n + 0.6)
             half, up = r * k, p.height / n * 1.55
             s.poly([(-half, y), (-half * 0.5, y - 0.05), (0, y + 0.03), (half * 0.5, y - 0.05), (half, y), (half * 0.25, y + up * 0.7),
-                    (0, y + up), (-half * 0.25, y + up * 0.7)], shade(leaf, 0.05 * (i - 1)))  # fmt: skip
+                    (0, y + up), (-half * 0.25, y + up * 0.7)], shade(leaf, 0.05 * (i - 1)))
             if p.fruit == "snow":
                 s.poly([(-half * 0.45, y + up * 0.45), (0, y + up), (half * 0.45, y + up * 0.45), (0, y + up * 0.55)], C["snow"], False, FLAT)
             if p.fruit == "baubles":
@@ -126,7 +130,7 @@ TREES = Family(
         "dead tree": dict(crown_kind="bare", bark_c="umber ash", leaf_c="umber", trunk=0.7, width=0.26, crown=0.95),
     },
     dict(natural=1.0, round=0.4),
-)  # fmt: skip
+)
 
 
 def _petals(s, x, y, n, long, wide, colour, tip=0.5, turned=0.0, squash=1.0):
@@ -151,7 +155,7 @@ def flower(s, p):
         if p.leaf == "blade":
             s.limb([(0, 0.04), (f * 0.2, h * 0.4), (f * 0.42, h * 0.72)], [0.12, 0.15, 0.02], shade(stem, 0.05 * f))
         else:
-            leaf = s.blob([(0, y * h), (f * 0.2, y * h + 0.17), (f * 0.5, y * h + 0.16), (f * 0.28, y * h - 0.01)], shade(stem, 0.06 * f))
+            s.blob([(0, y * h), (f * 0.2, y * h + 0.17), (f * 0.5, y * h + 0.16), (f * 0.28, y * h - 0.01)], shade(stem, 0.06 * f))
             s.stroke([(0, y * h), (f * 0.4, y * h + 0.13)], 0.016, shade(stem, -0.25))
     for x, y, k in heads:
         r = p.size * k
@@ -235,7 +239,7 @@ FLOWERS = Family(
         "iris": dict(petal_c="indigo violet yellow", core_c="yellow amber", bloom="iris", size=0.52, leaf="blade"),
     },
     dict(natural=1.0, soft=0.7, round=0.3), free=True,
-)  # fmt: skip
+)
 
 
 def _pot(s, colour, w=0.42, h=0.45):
@@ -267,7 +271,7 @@ def succulent(s, p):
             if p.plan == "leaves":
                 stalk = turn([(0, 0), (k * 0.7, 0)], a, 0, y)
                 s.limb([stalk[0], stalk[1] + (0, 0.05)], 0.045, shade(body, -0.15))
-                leaf = s.blob(turn(np.array([(0, 0), (0.12, 0.2), (0.36, 0.18), (0.6, 0), (0.36, -0.18), (0.12, -0.2)]) * p.width * 2.2, a - 30 * np.sign(a - 90), *stalk[1]), shade(body, 0.05 * (i % 3)))
+                s.blob(turn(np.array([(0, 0), (0.12, 0.2), (0.36, 0.18), (0.6, 0), (0.36, -0.18), (0.12, -0.2)]) * p.width * 2.2, a - 30 * np.sign(a - 90), *stalk[1]), shade(body, 0.05 * (i % 3)))
                 s.stroke(turn([(0, 0), (p.width * 1.1, 0)], a - 30 * np.sign(a - 90), *stalk[1]), 0.02, shade(body, 0.3))
                 continue
             d = turn([(k, 0)], a)[0]
@@ -310,7 +314,7 @@ SUCCULENTS = Family(
         "rubber plant": dict(plan="leaves", body_c="forest leaf", count=7, spread=150.0, width=0.3, tall=0.9, mark=""),
     },
     dict(natural=0.9, indoor=0.6),
-)  # fmt: skip
+)
 
 
 def mushroom(s, p):
@@ -374,6 +378,6 @@ MUSHROOMS = Family(
         "coral fungus": dict(plan="coral", cap_c="coral amber lilac", edible=0.1),
     },
     dict(natural=1.0, soft=0.8, round=0.4),
-)  # fmt: skip
+)
 
 FAMILIES = (TREES, FLOWERS, SUCCULENTS, MUSHROOMS)

@@ -1,10 +1,14 @@
 """Birds, fish, insects, sea creatures and reptiles."""
 
+# One line per concept and per stroke: tables of coordinates read better in rows.
+# ruff: noqa: C408, E741, RUF005
+# fmt: off
+
 import numpy as np
 
 from ..concepts import Family
 from ..drawing import COLOURS as C
-from ..drawing import FLAT, arc, mix, shade, smooth, tube, turn
+from ..drawing import arc, mix, shade, smooth, tube, turn
 
 
 def bird(s, p):
@@ -28,12 +32,12 @@ def bird(s, p):
     elif p.tail == "sickle":
         for i in range(4):
             s.limb([rump, rump + (-0.3 * t, 0.35 * t + 0.12 * i * t), rump + (-0.75 * t, 0.1 * t + 0.16 * i * t)],
-                   [0.16, 0.15, 0.04], shade(p.tail_c, -0.12 * (i % 2)))  # fmt: skip
+                   [0.16, 0.15, 0.04], shade(p.tail_c, -0.12 * (i % 2)))
     else:
         spread = 14 if p.tail == "fan" else 5
         for a in (-spread, spread, 0):
             s.limb([rump + at(0.3, 0) - at(0, 0), rump + turn([(-t, 0)], lean + p.tailrise + a)[0]],
-                   [g * 0.35, g * (0.3 if p.tail == "fan" else 0.16)], p.tail_c)  # fmt: skip
+                   [g * 0.35, g * (0.3 if p.tail == "fan" else 0.16)], p.tail_c)
     for x, c in ((0.1, shade(p.leg_c, -0.25)), (-0.06, p.leg_c)):
         stand = cx + x * l * 0.8
         s.limb([(stand, cy - 0.2 * g), (stand - 0.03, p.leg * 0.5), (stand + 0.02 * p.pose, 0.03)], 0.05 + 0.02 * g, c)
@@ -43,17 +47,17 @@ def bird(s, p):
     hx, hy = at(0.72, 0.5) + neck
     with s.joined():
         body = s.blob([at(-1.05, 0.15), at(-0.5, 0.75), at(0.2, 0.95), at(0.85, 0.6), at(1, 0), at(0.6, -0.75),
-                       at(-0.1, -0.95), at(-0.75, -0.5)], p.coat_c)  # fmt: skip
+                       at(-0.1, -0.95), at(-0.75, -0.5)], p.coat_c)
         bow = (0.25 * p.neck if p.curve else 0, 0)
         column = s.limb([at(0.5, 0.1), (chest + (hx, hy)) / 2 + bow, (hx, hy)], [g * 0.6, r * 1.3 + 0.1 * g, r * 1.5], p.coat_c)
         face = s.oval(hx, hy, r, r * 0.95, p.head_c)
     if p.neck > 0.25:
         s.texture(column, [column], p.coat_c if not p.bald else p.head_c)
     s.texture(body, [np.array([at(1.3, -0.1), at(0.75, 0.55), at(0.1, -0.2), at(-0.9, -0.5), at(-0.9, -2), at(1.3, -2)])],
-              p.belly_c)  # fmt: skip
+              p.belly_c)
     if p.cap:
         s.texture(face, [np.array([(hx - 2 * r, hy + 0.1 * r), (hx + 2 * r, hy + 0.35 * r), (hx + 2 * r, hy + 2 * r),
-                                   (hx - 2 * r, hy + 2 * r)])], p.wing_c)  # fmt: skip
+                                   (hx - 2 * r, hy + 2 * r)])], p.wing_c)
     if p.speckle:
         s.spots(body, shade(p.wing_c, -0.2), 20, 0.025, p.phase, 1.6)
     _crest(s, p, hx, hy, r)
@@ -99,13 +103,13 @@ def _beak(s, p, x, y, r):
     low = shade(c, -0.2)
     if p.bill == "hook":
         s.blob([(x0 - 0.1 * r, y + 0.4 * r), (x0 + 0.6 * b, y + 0.35 * r), (x0 + b, y - 0.25 * r), (x0 + 0.55 * b, y - 0.05 * r),
-                (x0 - 0.1 * r, y - 0.25 * r)], c)  # fmt: skip
+                (x0 - 0.1 * r, y - 0.25 * r)], c)
     elif p.bill == "flat":
         s.blob([(x0 - 0.1 * r, y + 0.3 * r), (x0 + 0.5 * b, y + 0.05 * r), (x0 + b, y + 0.05 * r), (x0 + b, y - 0.2 * r),
-                (x0 - 0.1 * r, y - 0.35 * r)], c)  # fmt: skip
+                (x0 - 0.1 * r, y - 0.35 * r)], c)
     elif p.bill == "big":
         bill = s.blob([(x0 - 0.1 * r, y + 0.6 * r), (x0 + 0.5 * b, y + 0.65 * r), (x0 + b, y - 0.3 * r), (x0 + 0.4 * b, y - 0.3 * r),
-                       (x0 - 0.1 * r, y - 0.45 * r)], c)  # fmt: skip
+                       (x0 - 0.1 * r, y - 0.45 * r)], c)
         s.texture(bill, [np.array([(x0 + 0.75 * b, y - 3), (x0 + 0.75 * b, y + 3), (x0 + 9, y + 3), (x0 + 9, y - 3)])], C["black"])
     elif p.bill == "pouch":
         s.blob([(x0 - 0.2 * r, y), (x0 + 0.5 * b, y - 0.45 * b), (x0 + b, y - 0.3 * r)], shade(c, 0.25))
@@ -165,7 +169,7 @@ BIRDS = Family(
         "ostrich": dict(coat_c="black umber", wing_c="umber", belly_c="white", head_c="blush", tail_c="white", tail="fan", bald=True, lean=10.0, length=0.9, girth=0.56, neck=0.85, rise=82.0, head=0.12, leg=0.8, leg_c="blush", bill="flat", beak=0.14, taillen=0.25, metres=2.4, flies=0.0),
     },
     dict(animate=1.0, natural=1.0, moves=1.0, flies=0.8, soft=0.5, edible=0.15), faces=True,
-)  # fmt: skip
+)
 
 
 def fish(s, p):
@@ -201,7 +205,7 @@ def fish(s, p):
     if p.sword:
         s.poly([(nose - 0.1 * l, 0.06), (nose + p.sword, 0.03), (nose - 0.1 * l, -0.05)], shade(coat, -0.1))
     body = s.blob([(nose, -0.02 * h), (nose - 0.08 * l, 0.26 * h * p.blunt), (0.2 * l, top), (-0.12 * l, top * 0.9), (-0.36 * l, top * 0.35), (root, 0.06 * h + wag),
-                   (root, -0.06 * h + wag), (-0.36 * l, low * 0.4), (-0.1 * l, low), (0.2 * l, low), (nose - 0.08 * l, -0.24 * h * p.blunt)], coat)  # fmt: skip
+                   (root, -0.06 * h + wag), (-0.36 * l, low * 0.4), (-0.1 * l, low), (0.2 * l, low), (nose - 0.08 * l, -0.24 * h * p.blunt)], coat)
     under = [(l, -0.1 * h), (0.2 * l, -0.14 * h), (-0.5 * l, -0.02 * h), (-0.5 * l, -h), (l, -h)]
     s.texture(body, [smooth(under)], belly)
     if p.pattern == "bands":
@@ -265,6 +269,6 @@ FISHES = Family(
         "narwhal": dict(coat_c="silver steel", belly_c="white", mark_c="slate", fin_c="slate", pattern="spots", height=0.5, length=1.4, sword=0.9, tail="fluke", tails=0.8, dorsal="", blunt=1.5, small_eye=True, metres=4.0),
     },
     dict(animate=1.0, natural=1.0, moves=1.0, aquatic=1.0, edible=0.4, soft=0.3), faces=True, floats=True,
-)  # fmt: skip
+)
 
 FAMILIES = (BIRDS, FISHES)

@@ -113,7 +113,7 @@ def resolve(root: type[Family], value: Any) -> Any:
     name = options.pop("name", None)
     if name is None:
         raise UsageError(f"{root.family}: expected a mapping with a 'name', found {value!r}.")
-    if ":" in str(name) and "." in str(name).split(":")[0]:
+    if ":" in str(name):
         module, _, attribute = str(name).partition(":")
         try:
             cls = getattr(importlib.import_module(module), attribute, None)
@@ -218,7 +218,9 @@ def override(data: dict[str, Any], overrides: list[str] | tuple[str, ...]) -> di
         for parent in parents:
             if isinstance(place.get(parent), str):
                 place[parent] = {"name": place[parent]}
-            place = place.setdefault(parent, {})
+            if place.get(parent) is None:
+                place[parent] = {}
+            place = place[parent]
             if not isinstance(place, dict):
                 raise UsageError(f"override {item!r}: {parent!r} holds a value, not options.")
         try:

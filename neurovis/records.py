@@ -54,7 +54,7 @@ def _finite(record: str, name: str, values: np.ndarray, rows: Any = None) -> Non
     good = np.isfinite(values)
     if not good.all():
         row = int(np.argwhere(~good)[0][0])
-        label = f" ({rows[row]!r})" if rows is not None else ""
+        label = f" ({str(rows[row])!r})" if rows is not None else ""
         raise NeurovisError(
             f"{record}.{name}: expected finite numbers, found NaN or infinity in row {row}{label}; "
             "drop that row or mend its source."
@@ -70,7 +70,7 @@ def _naming(path: str | Path) -> Iterator[None]:
         if str(error).startswith(str(path)):
             raise
         raise type(error)(f"{path}: {error}") from None
-    except (OSError, RuntimeError, TypeError, UnicodeDecodeError) as error:
+    except (OSError, RuntimeError, TypeError, KeyError, ValueError, MemoryError) as error:
         raise NeurovisError(f"{path}: damaged ({error}); make the file anew.") from error
 
 
@@ -151,7 +151,7 @@ class Stimuli:
         values, counts = np.unique(self.image, return_counts=True)
         if counts.max() > 1:
             raise NeurovisError(
-                f"Stimuli.image: {values[counts.argmax()]!r} appears {counts.max()} times, expected "
+                f"Stimuli.image: {str(values[counts.argmax()])!r} appears {counts.max()} times, expected "
                 "once; give every picture its own id."
             )
 
@@ -562,7 +562,7 @@ class Embeddings:
         if len(set(image.tolist())) != len(image):
             values, counts = np.unique(image, return_counts=True)
             raise NeurovisError(
-                f"Embeddings.image: {values[counts.argmax()]!r} appears {counts.max()} times, expected "
+                f"Embeddings.image: {str(values[counts.argmax()])!r} appears {counts.max()} times, expected "
                 "once; merge its rows."
             )
         object.__setattr__(self, "vector", vector)
@@ -656,9 +656,10 @@ class Split:
         kinds: dict[str, dict[str, str]] = {side: {} for side in self.sides}
         for side in self.sides:
             for row in stimuli.index(list(getattr(self, side))) if getattr(self, side) else ():
+                image = str(stimuli.image[row])
                 if stimuli.sha256[row]:
-                    sides[side][stimuli.sha256[row]] = stimuli.image[row]
-                kinds[side][stimuli.concept[row]] = stimuli.image[row]
+                    sides[side][str(stimuli.sha256[row])] = image
+                kinds[side][str(stimuli.concept[row])] = image
         for first, second in (("train", "test"), ("validation", "test"), ("train", "validation")):
             for key in sides[first].keys() & sides[second].keys():
                 raise NeurovisError(
@@ -679,13 +680,11 @@ class Split:
     def read(cls, path: str | Path) -> Split:
         """Read ``split.json``."""
         data = read_json(path, "neurovis-split")
-        try:
-            with _naming(path):
-                return cls(**{f.name: data[f.name] for f in fields(cls)})
-        except KeyError as error:
-            raise NeurovisError(
-                f"{path}: {error.args[0]!r} is missing; make the split anew."
-            ) from None
+        missing = [f.name for f in fields(cls) if f.name not in data]
+        if missing:
+            raise NeurovisError(f"{path}: {missing[0]!r} is missing; make the split anew.")
+        with _naming(path):
+            return cls(**{f.name: data[f.name] for f in fields(cls)})
 
     @classmethod
     def read_folds(cls, folder: str | Path) -> tuple[Split, ...]:

@@ -256,6 +256,9 @@ def open_h5(path: str | Path, format: str) -> Any:
     except NeurovisError:
         file.close()
         raise
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        file.close()
+        raise NeurovisError(f"{path}: its attributes are damaged; make the file anew.") from error
     return file
 
 
@@ -271,7 +274,10 @@ def dataset(path: str | Path, file: Any, name: str) -> Any:
         raise NeurovisError(
             f"{path}: dataset {name!r} is missing; the file is incomplete, make it anew."
         )
-    item = file[name]
+    try:
+        item = file[name]
+    except (KeyError, RuntimeError) as error:
+        raise NeurovisError(f"{path}: dataset {name!r} is damaged; make the file anew.") from error
     return _Strings(item) if getattr(item, "dtype", np.dtype("f4")).kind in "OS" else item
 
 

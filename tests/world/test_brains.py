@@ -87,7 +87,7 @@ def test_features_refuse_wrong_pictures():
 def test_gain_is_that_of_a_dipole_in_mne(modality):
     import mne
 
-    position, moment = CENTRE + [0.02, -0.05, 0.03], np.array([0.3, -0.5, 0.8])
+    position, moment = CENTRE + np.array([0.02, -0.05, 0.03]), np.array([0.3, -0.5, 0.8])
     info = modality.info(SFREQ)
     if modality.component == "eeg":  # mne has no unrecorded nose: compare average references
         pick = modality.gain(position[None])[:, 0] @ moment
@@ -187,7 +187,7 @@ def test_noise_has_as_many_modes_as_sensors_and_the_stated_spectrum(modality):
 @pytest.mark.parametrize("modality", MODALITIES, ids=lambda m: m.component)
 def test_record_is_the_sum_of_its_parts_in_physical_units(modality):
     features = some_features()
-    subject = make_subject(1, modality, features, SFREQ, 0.3, 50.0, 0)
+    subject = make_subject(1, modality, features, SFREQ, 0.3, 0.5, 0)
     onset = np.arange(20) * 150 + 500
     z = features.z[:20]
     signal = record(subject, z, onset, 5000, SFREQ, 3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
-from neurovis.report.markup import Markup, el, plural
+from neurovis.report.markup import Markup, count, el, plural
 from neurovis.report.material import Material
 from neurovis.report.sections import table
 
@@ -25,7 +25,7 @@ def _component(value: Any) -> str:
     options = [
         f"{k} {v}"
         for k, v in value.items()
-        if k not in ("name", "device") and not isinstance(v, dict)
+        if k not in ("name", "device") and not isinstance(v, dict) and v not in (None, "", [])
     ]
     if "name" not in value:
         return ", ".join(options)
@@ -49,7 +49,7 @@ def _split(material: Material) -> str:
 
 def _span(numbers: list[int]) -> str:
     low, high = min(numbers), max(numbers)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return count(low) if low == high else f"{count(low)} to {count(high)}"
 
 
 def protocol(material: Material) -> Markup:

@@ -7,7 +7,7 @@ The sentence is chosen by the interval: where it holds chance, the first words s
 from __future__ import annotations
 
 from neurovis.records import Score
-from neurovis.report.markup import THIN, Markup, el, number, percent, plural, share
+from neurovis.report.markup import THIN, Markup, count, el, number, percent, plural, share
 from neurovis.report.material import ROLES, Material, named
 from neurovis.report.plots import css
 
@@ -118,8 +118,7 @@ def context(material: Material) -> Markup:
     k = score.about["n_averaged"]
     trials = "a single trial" if k == 1 else f"the mean of {k} trials of one person"
     unit = "test images" if score.about.get("resampled") == "image" else "test trials"
-    n = f"{score.n:,}".replace(",", THIN)
-    parts = [f"Each answer rests on {trials}; n\u00a0=\u00a0{n} {unit}"]
+    parts = [f"Each answer rests on {trials}; n\u00a0=\u00a0{count(score.n)} {unit}"]
     parts.append(f", {plural(len(material.subjects), 'subject')}")
     if "n_recordings" in score.about:
         parts.append(f", {plural(score.about['n_recordings'], 'recording')}")
@@ -186,7 +185,7 @@ def control(material: Material) -> Markup:
     low = say(data["low"]).removesuffix(f"{THIN}%")
     numbers = (
         f"{metric_name(data['metric'])} {say(data['value'])}, 95{THIN}% interval "
-        f"{low} to {say(data['high'])}, chance {say(data['chance'])}, n\u00a0=\u00a0{data['n']}"
+        f"{low} to {say(data['high'])}, chance {say(data['chance'])}, n\u00a0=\u00a0{count(data['n'])}"
     )
     if data["at_chance"]:
         return el("p", el("b", "The shuffled-label control sits at chance. "), numbers, ": trained on "

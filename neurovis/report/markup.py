@@ -81,10 +81,15 @@ def percent(value: float, digits: int = 1) -> str:
 
 def share(value: float) -> str:
     """A share in per cent for running text: no more digits than are worth reading."""
-    digits = 0 if value >= 0.0995 else 1 if value >= 0.00095 else 2
+    digits = 0 if value >= 0.0995 or value == 0 else 1 if value >= 0.00095 else 2
     return percent(value, digits)
+
+
+def count(n: int) -> str:
+    """A whole number, thousands apart."""
+    return f"{n:,}".replace(",", THIN)
 
 
 def plural(n: int, word: str, many: str | None = None) -> str:
     """``1 subject``, ``2 subjects``."""
-    return f"{n:,} {word if n == 1 else many or word + 's'}".replace(",", THIN)
+    return f"{count(n)} {word if n == 1 else many or word + 's'}"

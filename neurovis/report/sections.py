@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from neurovis.records import Score
 from neurovis.report.headline import control, interval, metric_name, shown
-from neurovis.report.markup import THIN, Markup, el, percent, plural
+from neurovis.report.markup import THIN, Markup, count, el, percent, plural
 from neurovis.report.material import Material, named
 from neurovis.report.plots import Mark, Series, css, curves, dots, legend, matrix
 
-MOST_FAMILIES = 48
+MOST_GROUPS = 48
 FEW_CONCEPTS = 12
 
 
@@ -137,22 +138,27 @@ def recordings(material: Material) -> Markup | None:
     return Markup(note + legend([(s, named(s)) for s in systems]) + body)
 
 
-def _places(material: Material) -> tuple[dict[str, str], list[str], str]:
-    """Group of each image id, the groups in order, and what a group is."""
-    hierarchy = material.hierarchy
-    ids = material.stimuli.image.tolist()
-    concept = material.concept
-    if all(concept[i] in hierarchy for i in ids):
-        for level, kind in ((1, "family"), (0, "superclass")):
-            group = {i: hierarchy[concept[i]][level] for i in ids}
-            first = {hierarchy[c][level]: hierarchy[c] for c in sorted(set(concept.values()))}
-            shown_ = {group[i] for i in material.retrieved.image.tolist()}
-            names = sorted(first, key=lambda name: first[name])
-            names = [name for name in names if name in shown_]
-            if len(names) <= MOST_FAMILIES:
-                return group, names, kind
-        return group, names[:0], kind
-    return dict(concept), sorted({concept[i] for i in material.retrieved.image.tolist()}), "concept"
+def _groups(material: Material) -> tuple[dict[str, str], list[str], str]:
+    """Group of each image id, the groups seen in order, and what a group is called.
+
+    Families of the hierarchy if there are not too many, else superclasses, else the folders that the
+    pictures lie in, else concepts where they are few; no groups if none of these fits.
+    """
+    stimuli, place = material.stimuli, material.hierarchy
+    concept = stimuli.concept.tolist()
+    ways: list[tuple[list[tuple[str, ...]], str, int]] = []
+    if all(name in place for name in concept):
+        ways.append(([place[name] for name in concept], "family", MOST_GROUPS))
+        ways.append(([place[name][:1] for name in concept], "superclass", MOST_GROUPS))
+    folders = [(PurePosixPath(paths[0]).parent.name,) for paths in stimuli.path]
+    ways.append((folders, "folder", MOST_GROUPS))
+    ways.append(([(name,) for name in concept], "concept", FEW_CONCEPTS))
+    for keys, kind, most in ways:
+        key = dict(zip(stimuli.image.tolist(), keys))
+        names = sorted({key[i] for i in material.retrieved.image.tolist()})
+        if 2 <= len(names) <= most:
+            return {i: k[-1] for i, k in key.items()}, [name[-1] for name in names], kind
+    return {}, [], ""
 
 
 def confusion(material: Material) -> Markup | None:
@@ -160,22 +166,20 @@ def confusion(material: Material) -> Markup | None:
     found = material.retrieved
     if found is None or material.category:
         return None
-    group, names, kind = _places(material)
-    most = MOST_FAMILIES if kind != "concept" else FEW_CONCEPTS
-    if not 2 <= len(names) <= most:
+    group, names, kind = _groups(material)
+    if not names:
         return None
     place = {name: i for i, name in enumerate(names)}
     counts = np.zeros((len(names), len(names)))
     gallery = np.unique(found.image)
     for seen, first in zip(found.image.tolist(), found.best[:, 0].tolist()):
-        if group.get(first) in place:
-            counts[place[group[seen]], place[group[first]]] += 1
+        counts[place[group[seen]], place[group[first]]] += 1
     n, right = int(counts.sum()), int(np.trace(counts))
     size = np.array([sum(group[i] == name for i in gallery.tolist()) for name in names])
     weight = counts.sum(1) / n
     expected = float(weight @ size / len(gallery))
     words = f"Rows: {kind} seen; columns: {kind} of the picture that the tower ranked first."
-    share_ = f"The right {kind} in {right:,} of {n:,} cases ({percent(right / n)}; {percent(expected)} if the first were drawn at random)."
+    share_ = f"The right {kind} in {count(right)} of {count(n)} cases ({percent(right / n)}; {percent(expected)} if the first were drawn at random)."
     label = f"Confusion between {len(names)} groups: {share_}"
     rows = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     note = el(
@@ -296,7 +300,9 @@ def metrics(material: Material) -> Markup:
             n = here[0].n
             unit = "images" if here[0].about.get("resampled") == "image" else "trials"
             trials = "Single trials" if k == 1 else f"Means of {k} trials"
-            about = f"{trials}, n = {n} {unit}" + (f", target {target}" if len(targets) > 1 else "")
+            about = f"{trials}, n\u00a0=\u00a0{count(n)} {unit}" + (
+                f", target {target}" if len(targets) > 1 else ""
+            )
             body = table(["Metric", "Chance", *map(named, systems)], rows)
             open_ = k == chosen["n_averaged"] and target == chosen["target"]
             parts.append(el("details", el("summary", about), body, open=open_))

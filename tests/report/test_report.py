@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from neurovis.errors import NeurovisError
 from neurovis.evaluate import evaluate_run
-from neurovis.records import Score
+from neurovis.records import Score, Stimuli
 from neurovis.report import report_run
 from neurovis.report.evoked import flat
 from neurovis.report.headline import sentence
-from neurovis.report.markup import el, text
+from neurovis.report.markup import el, share, text
 from neurovis.report.material import Retrieved, read
 from neurovis.report.pictures import examples, order
 from neurovis.report.plots import tick_labels, ticks
@@ -383,6 +383,26 @@ def test_confusion_counts(whole, source):
     family = lambda i: hierarchy[i.removesuffix("_000").replace("_", " ")][1]  # noqa: E731
     right = sum(family(a) == family(b) for a, b in zip(image, first))
     assert f"The right family in {right} of {len(image)} cases" in Page(source).text
+
+
+def test_without_a_hierarchy_pictures_are_grouped_by_folder(run):
+    (run / "hierarchy.json").unlink()
+    stimuli = Stimuli.read(run / "stimuli.csv")
+    paths = [(f"../{'ab'[i % 2]}/{path[0]}",) for i, path in enumerate(stimuli.path)]
+    replace(stimuli, path=paths).write(run / "stimuli.csv")
+    folder = {image: "ab"[i % 2] for i, image in enumerate(stimuli.image.tolist())}
+    with h5py.File(run / "per_item.h5") as file:
+        pairs = list(zip(file["tower/image"].asstr()[()], file["tower/best"].asstr()[:, 0]))
+    right = sum(folder[seen] == folder[first] for seen, first in pairs)
+    assert f"The right folder in {right} of {len(pairs)} cases" in page_of(run).text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0, "0 %"), (0.0004, "0.04 %"), (0.005, "0.5 %"), (0.413, "41 %"), (1.0, "100 %")],
+)
+def test_share(value, shown):
+    assert share(value) == shown.replace(" ", "\u202f")
 
 
 def test_every_picture_once_and_small(whole, source):

@@ -149,17 +149,24 @@ def held_out(n=200, seed=0):
     return tuple(c.name for c in everything if c.name in chosen)
 
 
-def _codes(parameters, dim=48):
-    """Hashed numeric code (dim,) of what distinguishes a concept within its family."""
-    code = np.zeros(dim)
-    for key, value in parameters.items():
-        if isinstance(value, bool | str | tuple):
-            at = np.random.default_rng(zlib.crc32(f"{key}={value}".encode()))
-            code += at.standard_normal(dim)
-        elif isinstance(value, int | float):
-            at = np.random.default_rng(zlib.crc32(key.encode()))
-            code += at.standard_normal(dim) * value * 1.5
-    return code
+def _own(members, dim=48):
+    """What tells the concepts of one family apart, unit vectors (concept, dim)."""
+    code = np.zeros((len(members), dim))
+
+    def direction(text):
+        return np.random.default_rng(zlib.crc32(text.encode())).standard_normal(dim)
+
+    for key in members[0].parameters:
+        if key in TRAITS or key == "shows":
+            continue
+        values = [c.parameters[key] for c in members]
+        if isinstance(values[0], float):
+            graded = np.array(values) - np.mean(values)
+            code += np.outer(graded / (graded.std() + 1e-9), direction(key))
+        else:
+            code += [direction(f"{key}={value}") for value in values]
+    code -= code.mean(0)
+    return code / (np.linalg.norm(code, axis=1, keepdims=True) + 1e-9)
 
 
 @lru_cache(maxsize=1)
@@ -182,11 +189,9 @@ def _semantics():
         traits[i] = [graded.get(name, 0.0) for name in TRAITS[:-1]] + [
             0.5 * np.log(graded.get("metres", 0.3))
         ]
-        own[i] = _codes(c.parameters)
     for name in families():
         members = [i for i, c in enumerate(everything) if c.family == name]
-        own[members] -= own[members].mean(0)
-        own[members] /= np.sqrt((own[members] ** 2).sum(1).mean()) + 1e-9
+        own[members] = _own([everything[i] for i in members])
     features = np.concatenate([
         block(one_hot([c.superclass for c in everything]), 0.8),
         block(one_hot([c.family for c in everything]), 1.0),

@@ -40,12 +40,16 @@ LAYOUTS = {
     4: ((-0.24, -0.13, 0.5), (0.25, -0.12, 0.5), (-0.2, 0.03, 0.56), (0.22, 0.04, 0.57)),
 }
 NUMBER = {1: "a", 2: "two", 3: "three", 4: "four"}
+PAIRS = ("scissors", "pliers", "jeans", "trousers", "shorts", "dungarees")
 IRREGULAR = {
     "mouse": "mice", "goose": "geese", "sheep": "sheep", "fish": "fish", "deer": "deer", "fox": "foxes",
     "wolf": "wolves", "calf": "calves", "knife": "knives", "loaf": "loaves", "leaf": "leaves",
     "scarf": "scarves", "shelf": "shelves", "bison": "bison", "foot": "feet", "trout": "trout",
     "salmon": "salmon", "squid": "squid", "aircraft": "aircraft", "moose": "moose", "cactus": "cacti",
     "octopus": "octopuses", "bus": "buses", "broccoli": "broccoli", "spaghetti": "spaghetti",
+    "die": "dice", "carp": "carp", "koi": "koi", "tuna": "tuna", "iris": "irises", "fungus": "fungi",
+    "rhinoceros": "rhinoceroses", "half": "halves", "bookshelf": "bookshelves", "sushi": "sushi",
+    "porcini": "porcini",
 }  # fmt: skip
 
 
@@ -151,9 +155,12 @@ def _caption(known, a):
         words.append(_colour_word(known.parameters, a["colour"]))
     words.append(known.name if a["count"] == 1 else _plural(known.name))
     number = NUMBER[a["count"]]
-    if number == "a" and words == [known.name] and _plural(known.name) == known.name:
-        number = ""
-    if number == "a" and words[0][0] in "aeiou" and not words[0].startswith(("uk", "un", "use")):
+    last = known.name.rpartition(" ")[2]
+    if last in PAIRS:
+        number += " pair of" if a["count"] == 1 else " pairs of"
+    elif number == "a" and last.endswith("s") and _plural(known.name) == known.name:
+        number = ""  # grapes, building blocks
+    elif number == "a" and words[0][0] in "aeiou" and not words[0].startswith(("uk", "un")):
         number = "an"
     if family.faces:
         words.append("facing left" if a["mirrored"] else "facing right")

@@ -183,7 +183,7 @@ VEGETABLES = Family(
         "turnip": dict(skin_c="white cream", mark_c="purple", skin="blush", top="tuft", tall=0.85, low=0.8, dimple=-0.5),
         "potato": dict(skin_c="tan sand", mark_c="brown", skin="dots", top="", tall=0.85, width=1.25, low=0.95, high=0.8, dimple=0.1),
         "onion": dict(skin_c="honey copper plum", mark_c="brown", skin="lines", top="stub", green_c="tan", tall=0.95, high=0.8, cap=0.3, dimple=-0.4, round=0.8),
-        "garlic": dict(skin_c="white ivory", mark_c="lilac", skin="lines", top="stub", green_c="ivory", tall=0.85, high=0.7, cap=0.26, dimple=-0.3, metres=0.05),
+        "garlic bulb": dict(skin_c="white ivory", mark_c="lilac", skin="lines", top="stub", green_c="ivory", tall=0.85, high=0.7, cap=0.26, dimple=-0.3, metres=0.05),
         "leek": dict(plan="long", skin_c="white ivory", tall=1.4, width=0.26, point=0.9, shoulder=1.0, top="tuft", skin="rings"),
         "cucumber": dict(plan="long", skin_c="forest leaf", mark_c="lime", skin="bumps", tall=1.4, width=0.34, bend=0.1, point=0.7, shoulder=0.6, top=""),
         "courgette": dict(plan="long", skin_c="leaf green", mark_c="lime", skin="bumps", tall=1.3, width=0.36, point=0.75, shoulder=0.5, top="stalk"),

@@ -133,16 +133,12 @@ def record(
     patterns = np.concatenate(
         [background.pattern, background.rhythm, brain.topography, subject.nuisance], axis=1
     )
-    # float32 holds 1e-15 but not its square: the product is taken in units of the sensor noise
-    unit = subject.modality.sensor_noise
-    patterns = (patterns / unit).astype(np.float32)
-    patterns[:, : len(modes)] *= unit
-    courses = (modes / np.float32(unit), rhythm, sources, nuisance)
+    patterns = patterns.astype(np.float32)
+    courses = (modes, rhythm, sources, nuisance)
     signal = np.empty((len(patterns), n_times))
     for start in range(0, n_times, 8192):
         block = slice(start, start + 8192)
         signal[:, block] = patterns @ np.concatenate([course[:, block] for course in courses])
-    signal *= unit
     level = background.strength(1.0, sfreq / 2)
     for bad in (subject.noisy, subject.marked):
         signal[bad] += 12 * level * rng.standard_normal(n_times)
@@ -238,6 +234,7 @@ def write_run(
         start = datetime.datetime(2026, 1, 1, 9, tzinfo=datetime.UTC)
         raw.set_meas_date(start + datetime.timedelta(days=days, minutes=minutes))
         raw.orig_format = "single"
+        raw.copy = lambda: raw  # mne_bids copies what it writes: a second run in memory
         columns = list(EVENT_COLUMNS)
         with says_disk_full(root):
             mne_bids.write_raw_bids(

@@ -154,7 +154,7 @@ def test_a_killed_simulation_goes_on(meg, tmp_path):
     program = f"from neurovis.world.simulate import simulate; simulate({str(root)!r}, {MEG!r}, quiet=True, **{SMALL!r})"
     process = subprocess.Popen([sys.executable, "-c", program])
     for _ in range(3000):
-        if list(root.rglob("*_events.tsv")) or process.poll() is not None:
+        if list(root.glob("sub-*/ses-*/meg/*_events.tsv")) or process.poll() is not None:
             break
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

@@ -111,7 +111,7 @@ def mammal(s, p):
     _tail(s, p, -l * 0.47, y0 + 0.72 * g, coat, mark)
     rise = p.rise + 7 * p.tilt
     tip = turn([(p.neck + r * 0.4, 0)], rise, l * 0.38, y0 + 0.72 * g)[0]
-    hx, hy = tip
+    hx, hy = p.hx, p.hy = tip
     jaw = turn([(r * 0.2, -r * 0.15), (r * 0.7 + p.snout, -r * 0.32)], p.nod, hx, hy)
     torso = [
         (-l * 0.5, y0 + 0.56 * g), (-l * 0.37, y0 + 0.97 * g), (0, y0 + (0.93 + p.hump * 0.4) * g),
@@ -137,9 +137,9 @@ def mammal(s, p):
         face = s.oval(hx, hy, r, r * 0.94, coat)
         muzzle = s.limb(jaw, [r * 1.35, r * p.chin], coat)
     _coat(s, p, body, neck, face, muzzle, belly, mark)
-    if p.mane:
-        _mane(s, p, hx, hy, r, l, y0, g, mark)
-    _ear(s, p.ear, hx - r * 0.3, hy + r * 0.72, r * p.ears, mark if p.pattern == "points" else coat,
+    if p.hair:
+        _hair(s, p, hx, hy, r, l, y0, g, mark)
+    _ear(s, p.ear, hx - r * 0.3, hy + r * 0.72, r * p.ears, mark if p.pattern in ("points", "socks") else coat,
          mix(belly, C["blush"], 0.5), p.earlean + 8)
     if p.horn:
         _horns(s, p.horn, hx - r * 0.1, hy + r * 0.85, p.horns, C["ivory"] if p.horn != "antlers" else C["tan"])
@@ -193,7 +193,7 @@ def _coat(s, p, body, neck, face, muzzle, belly, mark):
     if p.pattern in ("plain", "saddle", "socks", "band"):
         s.strokes(body, shade(p.coat_c, -0.14), 16, 0.11, 172, 0.016, p.phase)
     if p.facing == "mask":
-        s.stripes(face, mark, 2, 90, 0.42)
+        s.texture(face, [turn(arc(0, 0, p.head * 0.5, p.head * 0.34, 0, 345), -28, p.hx + 0.28 * p.head, p.hy + 0.2 * p.head)], mark)
     elif p.facing == "points":
         s.texture(muzzle, [muzzle], mark)
     elif p.facing == "pale":
@@ -202,8 +202,8 @@ def _coat(s, p, body, neck, face, muzzle, belly, mark):
         s.stripes(face, belly, 1, 75, 0.35)
 
 
-def _mane(s, p, hx, hy, r, l, y0, g, mark):
-    if p.mane == "lion":
+def _hair(s, p, hx, hy, r, l, y0, g, mark):
+    if p.hair == "lion":
         with s.joined():
             for i in range(11):
                 q = arc(hx - r * 0.25, hy - r * 0.1, r * 1.1, r * 1.15, 0, 360, 12)[i]
@@ -253,14 +253,14 @@ MAMMALS = Family(
     "mammal", "animal", mammal,
     dict(coat_c="brown tan", mark_c="cocoa", belly_c="cream", length=1.2, girth=0.46, leg=0.42, thick=0.13,
          neck=0.12, rise=52.0, head=0.23, snout=0.12, chin=0.75, nod=-8.0, ear="point", ears=0.8, earlean=0.0,
-         tail="thin", taillen=0.6, pattern="plain", facing="", hump=0.0, horn="", horns=0.4, mane="", nose="",
+         tail="thin", taillen=0.6, pattern="plain", facing="", hump=0.0, horn="", horns=0.4, hair="", nose="",
          whiskers=False, metres=1.0),
     {
         "tabby cat": dict(coat_c="tan grey honey", mark_c="cocoa brown", pattern="tabby", snout=0.02, chin=0.7, whiskers=True, taillen=0.75, metres=0.5),
         "siamese cat": dict(coat_c="cream ivory", mark_c="cocoa umber", pattern="points", facing="points", snout=0.03, length=1.1, girth=0.38, whiskers=True, taillen=0.8, metres=0.5),
         "black cat": dict(coat_c="black charcoal", mark_c="black", belly_c="slate", snout=0.02, girth=0.4, whiskers=True, taillen=0.85, metres=0.5),
         "lynx": dict(coat_c="sand tan", mark_c="cocoa", pattern="spots", tail="stub", ears=1.1, leg=0.55, snout=0.04, whiskers=True),
-        "lion": dict(coat_c="honey sand tan", mark_c="chestnut rust", mane="lion", tail="tuft", taillen=0.8, girth=0.52, head=0.26, thick=0.17, ear="round", ears=0.5, metres=2.0),
+        "lion": dict(coat_c="honey sand tan", mark_c="chestnut rust", hair="lion", tail="tuft", taillen=0.8, girth=0.52, head=0.26, thick=0.17, ear="round", ears=0.5, metres=2.0),
         "tiger": dict(coat_c="orange russet", mark_c="black", pattern="stripes", tail="ringed", taillen=0.85, length=1.45, girth=0.52, thick=0.18, head=0.26, ear="round", ears=0.6, belly_c="white", metres=2.2),
         "leopard": dict(coat_c="honey amber", mark_c="umber", pattern="spots", tail="ringed", taillen=0.9, length=1.35, ear="round", ears=0.55, thick=0.16, metres=1.6),
         "red fox": dict(coat_c="russet orange", mark_c="white", belly_c="white", tail="bushy", taillen=1.05, snout=0.22, chin=0.42, ears=1.0, girth=0.36, thick=0.1, facing="pale", metres=0.8),
@@ -292,13 +292,13 @@ MAMMALS = Family(
         "ram": dict(coat_c="ivory stone", mark_c="umber", belly_c="cream", pattern="wool", horn="curl", horns=0.6, tail="stub", ear="side", ears=0.4, leg=0.36, girth=0.56, snout=0.2, chin=0.6, metres=1.3),
         "goat": dict(coat_c="white tan ash", belly_c="cream", horn="swept", horns=0.5, tail="stub", ear="side", ears=0.7, leg=0.46, thick=0.1, girth=0.46, snout=0.24, chin=0.5, metres=1.2),
         "dairy cow": dict(coat_c="white snow", mark_c="black umber", belly_c="blush", pattern="patches", facing="pale", horn="cattle", horns=0.26, tail="tuft", taillen=0.6, ear="side", ears=0.65, length=1.5, girth=0.64, leg=0.42, thick=0.15, rise=22.0, snout=0.24, chin=0.85, metres=2.4),
-        "highland cow": dict(coat_c="rust caramel russet", mark_c="rust", horn="cattle", horns=0.6, tail="tuft", ear="side", ears=0.6, length=1.35, girth=0.7, leg=0.28, thick=0.18, rise=14.0, snout=0.18, chin=0.85, mane="horse", metres=2.2),
+        "highland cow": dict(coat_c="rust caramel russet", mark_c="rust", horn="cattle", horns=0.6, tail="tuft", ear="side", ears=0.6, length=1.35, girth=0.7, leg=0.28, thick=0.18, rise=14.0, snout=0.18, chin=0.85, hair="horse", metres=2.2),
         "bison": dict(coat_c="cocoa brown", mark_c="umber", belly_c="umber", pattern="band", horn="cattle", horns=0.3, hump=0.34, tail="tuft", taillen=0.5, ear="side", ears=0.4, length=1.4, girth=0.62, leg=0.3, rise=-12.0, head=0.27, snout=0.16, chin=0.95, metres=2.8),
-        "horse": dict(coat_c="chestnut brown cocoa", mark_c="umber black", belly_c="brown", mane="horse", tail="hair", taillen=0.9, ears=0.6, length=1.35, girth=0.5, leg=0.74, thick=0.13, neck=0.5, rise=54.0, head=0.2, snout=0.34, chin=0.85, nod=-36.0, metres=2.4),
-        "white horse": dict(coat_c="snow white", mark_c="silver", belly_c="silver", mane="horse", tail="hair", taillen=0.9, ears=0.6, length=1.3, girth=0.5, leg=0.72, thick=0.13, neck=0.5, rise=58.0, head=0.2, snout=0.34, chin=0.85, nod=-40.0, pattern="dapple", metres=2.4),
-        "pony": dict(coat_c="caramel honey brown", mark_c="cream ivory", belly_c="tan", mane="horse", tail="hair", taillen=0.75, ears=0.6, length=1.15, girth=0.56, leg=0.42, thick=0.14, neck=0.3, head=0.23, snout=0.28, chin=0.85, nod=-34.0, facing="blaze", metres=1.6),
-        "donkey": dict(coat_c="ash grey", mark_c="umber", belly_c="white", facing="pale", mane="horse", tail="tuft", ear="long", ears=0.85, length=1.2, girth=0.5, leg=0.55, neck=0.3, head=0.22, snout=0.3, chin=0.8, nod=-34.0, metres=1.8),
-        "zebra": dict(coat_c="white snow", mark_c="black", belly_c="white", pattern="stripes", mane="horse", tail="tuft", ear="round", ears=0.6, length=1.25, girth=0.52, leg=0.62, neck=0.4, head=0.21, snout=0.3, chin=0.8, nod=-34.0, facing="points", metres=2.2),
+        "horse": dict(coat_c="chestnut brown cocoa", mark_c="umber black", belly_c="brown", hair="horse", tail="hair", taillen=0.9, ears=0.6, length=1.35, girth=0.5, leg=0.74, thick=0.13, neck=0.5, rise=54.0, head=0.2, snout=0.34, chin=0.85, nod=-36.0, metres=2.4),
+        "white horse": dict(coat_c="snow white", mark_c="silver", belly_c="silver", hair="horse", tail="hair", taillen=0.9, ears=0.6, length=1.3, girth=0.5, leg=0.72, thick=0.13, neck=0.5, rise=58.0, head=0.2, snout=0.34, chin=0.85, nod=-40.0, pattern="dapple", metres=2.4),
+        "pony": dict(coat_c="caramel honey brown", mark_c="cream ivory", belly_c="tan", hair="horse", tail="hair", taillen=0.75, ears=0.6, length=1.15, girth=0.56, leg=0.42, thick=0.14, neck=0.3, head=0.23, snout=0.28, chin=0.85, nod=-34.0, facing="blaze", metres=1.6),
+        "donkey": dict(coat_c="ash grey", mark_c="umber", belly_c="white", facing="pale", hair="horse", tail="tuft", ear="long", ears=0.85, length=1.2, girth=0.5, leg=0.55, neck=0.3, head=0.22, snout=0.3, chin=0.8, nod=-34.0, metres=1.8),
+        "zebra": dict(coat_c="white snow", mark_c="black", belly_c="white", pattern="stripes", hair="horse", tail="tuft", ear="round", ears=0.6, length=1.25, girth=0.52, leg=0.62, neck=0.4, head=0.21, snout=0.3, chin=0.8, nod=-34.0, facing="points", metres=2.2),
         "giraffe": dict(coat_c="sand cream", mark_c="caramel rust", belly_c="cream", pattern="net", horn="nubs", horns=0.5, tail="tuft", taillen=0.5, ear="side", ears=0.7, length=1.0, girth=0.5, leg=0.95, thick=0.11, neck=1.25, rise=70.0, head=0.18, snout=0.26, chin=0.75, nod=-18.0, hump=0.1, metres=5.0),
         "camel": dict(coat_c="tan sand caramel", mark_c="brown", belly_c="tan", hump=0.0, tail="tuft", taillen=0.5, ear="round", ears=0.4, length=1.2, girth=0.5, leg=0.8, thick=0.12, neck=0.62, rise=48.0, head=0.18, snout=0.26, chin=0.85, pattern="humps", metres=3.0),
         "llama": dict(coat_c="white caramel cream cocoa", mark_c="cream", belly_c="cream", pattern="wool", tail="stub", ear="long", ears=0.5, length=0.95, girth=0.5, leg=0.5, thick=0.11, neck=0.66, rise=74.0, head=0.18, snout=0.16, chin=0.75, metres=1.7),

@@ -66,7 +66,7 @@ class Braindecode(BrainEncoder, name="braindecode"):
                 chs_info=_channels(shape),
                 **self.options,
             )
-        except (TypeError, ValueError, AssertionError) as error:
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
             raise NeurovisError(
                 f"braindecode model {self.model!r} does not fit {shape.n_chans} channels x "
                 f"{shape.n_times} times at {shape.sfreq:g} Hz ({error}); change brain.options."

@@ -78,7 +78,9 @@ class RidgeModel:
         target = np.asarray(target, np.float64)
         mean = signal.mean(0)
         self.signal_mean_, target_mean = mean, target.mean(0)
-        x, y = signal - mean, target - target_mean
+        # with more rows than features the kernel has a null space that float32 would fill with noise
+        kind = np.float64 if signal.shape[1] < len(signal) else np.float32
+        x, y = (signal - mean).astype(kind, copy=False), target - target_mean
         kernel = (x @ x.T).astype(np.float64)
         value, vector = np.linalg.eigh(kernel)
         value = np.clip(value, 0, None)
@@ -93,7 +95,7 @@ class RidgeModel:
             error[i] = ((residual / np.maximum(1 - hat, 1e-6)[:, None]) ** 2).mean(0)
         self.penalty_ = self.penalties[error.argmin(0)]
         dual = rotated / (value[:, None] + self.penalty_[None] * scale)
-        self.coef_ = x.T @ (vector @ dual).astype(np.float32)
+        self.coef_ = (x.T @ (vector @ dual).astype(kind)).astype(np.float32, copy=False)
         self.intercept_ = (target_mean - mean @ self.coef_).astype(np.float32)
         return self
 

@@ -1,0 +1,128 @@
+"""Ridge against scikit-learn, and its leave-one-out choice against leaving one out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurovis.brain.ridge import Ridge, RidgeModel
+from neurovis.config import build
+from neurovis.errors import NeurovisError, UsageError
+
+
+def planted(n=30, n_features=50, n_targets=4, seed=0, noise=(0.1, 0.5, 2.0, 8.0)):
+    rng = np.random.default_rng(seed)
+    signal = rng.standard_normal((n, n_features)).astype(np.float32)
+    signal += 3 * rng.standard_normal(n_features).astype(np.float32)
+    weight = rng.standard_normal((n_features, n_targets)) / np.sqrt(n_features)
+    target = signal @ weight + 5
+    return signal, target + np.array(noise)[:n_targets] * rng.standard_normal(target.shape)
+
+
+def absolute(signal, penalty):
+    """The penalty as others count it."""
+    x = signal - signal.mean(0)
+    return penalty * (x**2).sum() / len(x)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from([(20, 60), (60, 20), (30, 30)]),
+    st.sampled_from([1e-3, 1e-1, 1.0, 100.0]),
+    st.integers(0, 1000),
+)
+def test_every_penalty_gives_the_weights_of_scikit_learn(shape, penalty, seed):
+    from sklearn.linear_model import Ridge as Reference
+
+    signal, target = planted(*shape, seed=seed)
+    found = RidgeModel(np.array([penalty])).fit(signal, target)
+    reference = Reference(alpha=absolute(signal, penalty)).fit(signal.astype(float), target)
+    # signals are float32: errors are relative to the largest weight
+    scale = np.abs(reference.coef_).max()
+    np.testing.assert_allclose(found.coef_, reference.coef_.T, atol=1e-4 * scale, rtol=0)
+    np.testing.assert_allclose(found.intercept_, reference.intercept_, atol=1e-3, rtol=1e-3)
+    fresh = planted(*shape, seed=seed + 1)[0]
+    np.testing.assert_allclose(found.predict(fresh), reference.predict(fresh), atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(14, 30), (25, 6)])
+def test_the_penalty_is_the_one_that_leaving_one_out_prefers(shape):
+    from sklearn.linear_model import Ridge as Reference
+
+    penalties = np.logspace(-2, 3, 11)
+    chosen = set()
+    for seed in range(4):
+        signal, target = planted(*shape, seed=seed)
+        error = np.zeros((len(penalties), target.shape[1]))
+        for i, penalty in enumerate(penalties):
+            for left in range(len(signal)):
+                rest = np.arange(len(signal)) != left
+                reference = Reference(alpha=absolute(signal, penalty))
+                reference.fit(signal[rest].astype(float), target[rest])
+                error[i] += (reference.predict(signal[~rest])[0] - target[left]) ** 2
+        found = RidgeModel(penalties).fit(signal, target)
+        np.testing.assert_allclose(found.penalty_, penalties[error.argmin(0)])
+        chosen |= set(found.penalty_)
+    assert len(chosen) > 3  # each target has its own
+
+
+def test_each_target_is_fitted_as_if_it_were_alone():
+    signal, target = planted()
+    together = Ridge().build().fit(signal, target)
+    for i in range(target.shape[1]):
+        alone = Ridge().build().fit(signal, target[:, i : i + 1])
+        np.testing.assert_allclose(alone.coef_[:, 0], together.coef_[:, i], rtol=1e-4, atol=1e-6)
+        assert alone.penalty_[0] == together.penalty_[i]
+
+
+def test_constant_columns_and_constant_targets_stay_finite():
+    signal, target = planted()
+    signal[:, 7] = 3.0
+    target[:, 1] = -2.0
+    found = Ridge().build().fit(signal, target)
+    assert np.isfinite(found.coef_).all()
+    assert np.abs(found.coef_[7]).max() == 0
+    np.testing.assert_allclose(found.predict(signal)[:, 1], -2.0, atol=1e-5)
+
+
+def test_signals_that_say_nothing_give_the_mean():
+    _, target = planted()
+    found = Ridge().build().fit(np.ones((30, 5)), target)
+    np.testing.assert_allclose(found.predict(np.ones((2, 5))), [target.mean(0)] * 2, rtol=1e-5)
+
+
+def test_units_do_not_matter():
+    signal, target = planted()
+    volts = Ridge().build().fit(signal * 1e-6, target).predict(signal * 1e-6)
+    np.testing.assert_allclose(
+        volts, Ridge().build().fit(signal, target).predict(signal), atol=1e-3
+    )
+
+
+def test_noise_is_shrunk_to_the_mean_and_signal_is_not():
+    rng = np.random.default_rng(3)
+    signal, target = planted(200, 20, 1, noise=(0.01,))
+    found = Ridge().build().fit(signal, np.column_stack([target, rng.standard_normal(200)]))
+    fresh, truth = signal[:50], target[:50, 0]
+    said = found.predict(fresh)
+    assert np.corrcoef(said[:, 0], truth)[0, 1] > 0.99
+    assert said[:, 1].std() < 0.5
+
+
+def test_weights_come_back_as_tensors():
+    signal, target = planted()
+    found = Ridge().build().fit(signal.reshape(30, 5, 10), target)
+    tensors = found.tensors()
+    said = signal @ tensors["coef"].numpy() + tensors["intercept"].numpy()
+    np.testing.assert_allclose(said, found.predict(signal.reshape(30, 5, 10)), rtol=1e-5, atol=1e-5)
+
+
+def test_too_few_rows_and_wrong_options_are_refused():
+    with pytest.raises(NeurovisError, match="at least 3 rows"):
+        Ridge().build().fit(np.ones((2, 3)), np.ones((2, 1)))
+    with pytest.raises(NeurovisError, match="found 4 signals and 5 targets"):
+        Ridge().build().fit(np.ones((4, 3)), np.ones((5, 1)))
+    with pytest.raises(UsageError, match=r"Ridge\.n_penalties"):
+        build(Ridge, {"n_penalties": 0})

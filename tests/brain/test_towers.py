@@ -1,0 +1,326 @@
+"""Every brain tower of the registry: shapes, gradients, learning, seeds, absent channels, documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurovis.brain.base import REGRESSION, BrainEncoder, Shape, layout
+from neurovis.brain.braindecode import NONCOMMERCIAL
+from neurovis.config import components, resolve
+from neurovis.errors import NeurovisError, UsageError
+from neurovis.losses.base import Loss
+
+SMALL = {"n_virtual": 6, "n_harmonics": 4, "n_hidden": 12, "n_features": 16}
+# what makes each component of the registry small; a new component runs with its defaults
+TINY: dict[str, list[dict]] = {
+    "conv": [
+        {**SMALL},
+        {**SMALL, "spatial": "learned", "time": "mean", "subject_layer": False},
+        {**SMALL, "time": "attention", "n_blocks": 1, "kernel": 5},
+        {**SMALL, "n_blocks": 0},
+    ],
+    "braindecode": [
+        {"model": "EEGNet"},
+        {"model": "ShallowFBCSPNet", "options": {"pool_time_length": 20, "pool_time_stride": 5}},
+        {
+            "model": "ATCNet",
+            "options": {"conv_block_pool_size_1": 2, "conv_block_pool_size_2": 2},
+        },
+        {"model": "EEGConformer"},
+    ],
+}
+
+
+def trained(root=BrainEncoder):
+    return {k: v for k, v in components(root).items() if not v.closed_form}
+
+
+def cases() -> list:
+    found = []
+    for name in trained():
+        for options in TINY.get(name, [{}]):
+            label = "-".join(
+                str(v) for k, v in options.items() if k not in SMALL and k != "options"
+            )
+            found.append(pytest.param({"name": name, **options}, id=f"{name}-{label or 'small'}"))
+    return found
+
+
+def make_shape(n_chans=8, n_times=128, subjects=("01", "02"), **outputs):
+    rng = np.random.default_rng(0)
+    position = rng.standard_normal((n_chans, 3))
+    position *= 0.1 / np.linalg.norm(position, axis=1, keepdims=True)
+    position[:, 2] = np.abs(position[:, 2])
+    return Shape(
+        n_times=n_times,
+        sfreq=128.0,
+        channel_name=tuple(f"EEG {i}" for i in range(n_chans)),
+        channel_type=("eeg",) * n_chans,
+        channel_position=position.astype(np.float32),
+        subjects=subjects,
+        outputs=outputs or {"image": 5, "text": 3},
+    )
+
+
+def make_batch(shape, n=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    signal = torch.randn(n, shape.n_chans, shape.n_times, generator=generator)
+    subject = torch.arange(n) % len(shape.subjects)
+    return signal, subject, torch.ones(n, shape.n_chans, dtype=torch.bool)
+
+
+def built(config, shape, seed=0):
+    torch.manual_seed(seed)
+    return resolve(BrainEncoder, config).build(shape)
+
+
+# ---- whatever is in the registry
+
+
+@pytest.mark.parametrize("config", cases())
+def test_a_tower_says_a_vector_per_target(config):
+    shape = make_shape()
+    tower = built(config, shape)
+    said = tower(*make_batch(shape))
+    for target, dim in shape.outputs.items():
+        assert said[target].shape == (6, dim)
+        assert said.get(target + REGRESSION, said[target]).shape == (6, dim)
+    assert set(said) <= {t + end for t in shape.outputs for end in ("", REGRESSION)}
+    tower.eval()
+    with torch.inference_mode():
+        one = tower(*(x[:1] for x in make_batch(shape)))
+        many = tower(*make_batch(shape))
+    for target in said:
+        assert bool(torch.isfinite(one[target]).all())
+        # in evaluation no row sees another one
+        torch.testing.assert_close(one[target], many[target][:1], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("config", cases())
+def test_the_gradient_reaches_every_weight(config):
+    shape = make_shape()
+    tower = built(config, shape)
+    said = tower(*make_batch(shape))
+    truth = {k: torch.randn(6, dim) for k, dim in shape.outputs.items()}
+    loss = resolve(Loss, "clip_mse").build()(said, truth, torch.arange(6))["loss"]
+    loss.backward()
+    for name, weight in tower.named_parameters():
+        if not weight.requires_grad:
+            continue
+        assert weight.grad is not None, name
+        assert bool(torch.isfinite(weight.grad).all()), name
+        # a bias before a normalisation cannot change what is said
+        assert weight.ndim == 1 or bool(weight.grad.abs().sum() > 0), name
+
+
+@pytest.mark.parametrize("config", cases())
+def test_a_tower_learns_eight_trials_by_heart(config):
+    shape = make_shape(image=4)
+    tower = built(config, shape)
+    batch = make_batch(shape, 8)
+    truth = {"image": torch.eye(8)[:, :4] + torch.randn(8, 4, generator=torch.manual_seed(1))}
+    loss_of = resolve(Loss, {"name": "clip", "temperature": 0.1}).build()
+    optimiser = torch.optim.Adam(tower.parameters(), lr=0.01)
+    for module in tower.modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+    losses = []
+    for _ in range(120):
+        loss = loss_of(tower(*batch), truth, torch.arange(8))["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+        if losses[-1] < 0.1 * losses[0]:
+            break
+    assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.mark.parametrize("config", cases())
+def test_a_seed_decides_a_tower(config):
+    shape = make_shape()
+    first, again, other = (built(config, shape, seed).state_dict() for seed in (3, 3, 4))
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert any(not torch.equal(first[k], other[k]) for k in first)
+
+
+@pytest.mark.parametrize("config", cases())
+def test_what_stands_in_absent_channels_does_not_matter(config):
+    shape = make_shape()
+    signal, subject, present = make_batch(shape)
+    present = present.clone()
+    present[::2, [1, 4]] = False
+    other = signal.clone()
+    other[::2, [1, 4]] = 1000.0
+    tower = built(config, shape).eval()
+    with torch.inference_mode():
+        first, second = tower(signal, subject, present), tower(other, subject, present)
+        whole = tower(signal, subject, torch.ones_like(present))
+    for target in first:
+        torch.testing.assert_close(first[target], second[target])
+        # but channels that are there do matter, and rows without absent ones are as before
+        assert not torch.allclose(first[target][0], whole[target][0])
+        torch.testing.assert_close(first[target][1], whole[target][1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", trained())
+def test_weights_are_found_again_by_name(name):
+    shape = make_shape()
+    config = {"name": name, **TINY.get(name, [{}])[0]}
+    first, second = built(config, shape, 0).eval(), built(config, shape, 1).eval()
+    second.load_state_dict(first.state_dict())
+    with torch.inference_mode():
+        for target, value in first(*make_batch(shape)).items():
+            assert torch.equal(value, second(*make_batch(shape))[target])
+
+
+# ---- the convolutional tower
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.permutations(range(8)))
+def test_attention_goes_by_position_and_not_by_order(order):
+    shape = make_shape()
+    other = Shape(
+        **{
+            **vars(shape),
+            "channel_name": tuple(shape.channel_name[i] for i in order),
+            "channel_position": shape.channel_position[order],
+        }
+    )
+    tower = built({"name": "conv", **SMALL}, shape).eval()
+    moved = built({"name": "conv", **SMALL}, other).eval()
+    moved.load_state_dict(tower.state_dict())
+    signal, subject, present = make_batch(shape)
+    with torch.inference_mode():
+        expected = tower(signal, subject, present)
+        found = moved(signal[:, order], subject, present)
+    for target in expected:
+        torch.testing.assert_close(found[target], expected[target], atol=1e-4, rtol=1e-4)
+
+
+def test_channels_without_a_position_are_left_out_of_attention():
+    shape = make_shape()
+    shape.channel_position[3] = np.nan
+    tower = built({"name": "conv", **SMALL}, shape).eval()
+    signal, subject, present = make_batch(shape)
+    with torch.inference_mode():
+        before = tower(signal, subject, present)["image"]
+        signal[:, 3] = 100.0
+        assert torch.equal(tower(signal, subject, present)["image"], before)
+
+
+def test_without_any_position_attention_says_what_to_do():
+    shape = make_shape()
+    shape.channel_position[:] = np.nan
+    with pytest.raises(NeurovisError, match="set a montage, or use spatial='learned'"):
+        built({"name": "conv", **SMALL}, shape)
+    tower = built({"name": "conv", **SMALL, "spatial": "learned"}, shape)
+    assert tower(*make_batch(shape))["image"].shape == (6, 5)
+
+
+def test_each_subject_has_a_layer_of_its_own():
+    shape = make_shape()
+    tower = built({"name": "conv", **SMALL}, shape).eval()
+    signal, _, present = make_batch(shape)
+    first, second = torch.zeros(6, dtype=torch.int64), torch.ones(6, dtype=torch.int64)
+    with torch.no_grad():
+        before = [tower(signal, s, present)["image"] for s in (first, second)]
+        tower.subject.weight[1] *= 2
+        after = [tower(signal, s, present)["image"] for s in (first, second)]
+    assert torch.equal(before[0], after[0])
+    assert not torch.allclose(before[1], after[1])
+
+
+def test_spatial_dropout_acts_in_training_alone():
+    shape = make_shape()
+    config = {"name": "conv", **SMALL, "spatial_dropout": 0.5, "dropout": 0.0, "n_blocks": 0}
+    tower = built(config, shape)
+    batch = make_batch(shape)
+    trains = [tower(*batch)["image"] for _ in range(12)]
+    assert any(not torch.allclose(trains[0], other) for other in trains[1:])
+    assert all(bool(torch.isfinite(said).all()) for said in trains)
+    tower.eval()
+    assert torch.equal(tower(*batch)["image"], tower(*batch)["image"])
+
+
+def test_the_layout_keeps_neighbours_and_sides():
+    # one in the middle, one at each side: x right, y front
+    position = np.array(
+        [[0, 0, 0.1], [0.1, 0, 0], [-0.1, 0, 0], [0, 0.1, 0], [0, -0.1, 0], [np.nan] * 3],
+        np.float32,
+    )
+    flat = layout(position)
+    assert np.nanmin(flat) == 0
+    assert np.nanmax(flat) == 1
+    middle, right, left, front, back, unknown = flat
+    np.testing.assert_allclose(middle, [0.5, 0.5], atol=0.02)
+    assert right[0] > 0.9 > 0.1 > left[0]
+    assert front[1] > 0.9 > 0.1 > back[1]
+    assert np.isnan(unknown).all()
+
+
+# ---- braindecode
+
+
+def test_noncommercial_models_are_those_that_say_so():
+    import braindecode.models
+
+    folder = Path(braindecode.models.__file__).parent
+    said = set()
+    for path in folder.glob("*.py"):
+        head = path.read_text(encoding="utf-8").split("\nclass ")[0]
+        names = re.findall(
+            r"^class (\w+)\([^)]*EEGModuleMixin", path.read_text("utf-8"), re.M | re.S
+        )
+        if re.search(r"non-?commercial|by-nc", head, re.I):
+            assert names, path.name
+            said |= set(names)
+        licensed = r"^class (\w+)\([^)]*license\s*=\s*[\"']cc-by-nc"
+        said |= set(re.findall(licensed, path.read_text("utf-8"), re.M | re.S))
+    assert said == set(NONCOMMERCIAL)
+    assert all(hasattr(braindecode.models, name) for name in NONCOMMERCIAL)
+
+
+@pytest.mark.parametrize("model", NONCOMMERCIAL)
+def test_noncommercial_models_are_refused_unless_accepted(model):
+    with pytest.raises(NeurovisError, match="CC BY-NC.*accept_noncommercial"):
+        built({"name": "braindecode", "model": model}, make_shape())
+
+
+def test_an_accepted_noncommercial_model_is_built():
+    config = {"name": "braindecode", "model": "BrainModule", "accept_noncommercial": True}
+    shape = make_shape(subjects=("01",), image=4)
+    assert built(config, shape)(*make_batch(shape))["image"].shape == (6, 4)
+
+
+def test_unknown_and_ill_fitting_models_are_refused():
+    with pytest.raises(NeurovisError, match="'EEGnet' is unknown; did you mean 'EEGNet'"):
+        built({"name": "braindecode", "model": "EEGnet"}, make_shape())
+    with pytest.raises(
+        NeurovisError, match=r"does not fit 8 channels x 128 times .*brain\.options"
+    ):
+        built({"name": "braindecode", "options": {"colour": 3}}, make_shape())
+    with pytest.raises(NeurovisError, match="does not fit 8 channels x 4 times"):
+        built({"name": "braindecode", "model": "EEGConformer"}, make_shape(n_times=4))
+    with pytest.raises(UsageError, match="did you mean 'braindecode'"):
+        resolve(BrainEncoder, "braindecod")
+
+
+def test_a_shape_comes_back_from_its_plain_data():
+    import json
+
+    shape = make_shape()
+    shape.channel_position[2] = np.nan
+    found = Shape.from_dict(json.loads(json.dumps(shape.to_dict())))
+    np.testing.assert_allclose(found.channel_position, shape.channel_position, atol=1e-6)
+    rest = [{k: v for k, v in vars(s).items() if k != "channel_position"} for s in (found, shape)]
+    assert rest[0] == rest[1]

@@ -279,7 +279,7 @@ def test_steps_given_by_name_change_the_datasets_own_defaults():
     synthetic = resolve(Dataset, {"name": "synthetic", "steps": {"sfreq": 50.0, "h_freq": 20}})
     own = resolve(Dataset, "synthetic").steps
     assert synthetic.steps.sfreq == 50
-    assert synthetic.steps.whiten == own.whiten == "training"
+    assert synthetic.steps.notch == own.notch == (50.0, 100.0)
     with pytest.raises(UsageError, match="did you mean 'l_freq'"):
         resolve(Dataset, {"name": "synthetic", "steps": {"l_frq": 1}})
 

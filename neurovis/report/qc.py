@@ -95,6 +95,16 @@ def _axes(count: int, width: float = 8.0, height: float = 3.0) -> tuple[Any, lis
     return figure, list(axes)
 
 
+def _bundle(axis: Any, x: np.ndarray, lines: np.ndarray, width: float) -> None:
+    """One thin grey line per channel, drawn as one object: hundreds of them cost seconds otherwise."""
+    from matplotlib.collections import LineCollection
+
+    points = np.stack([np.broadcast_to(x, lines.shape), lines], axis=-1)
+    axis.add_collection(LineCollection(points, colors="0.6", linewidths=width))
+    axis.set_xlim(x[0], x[-1])
+    axis.set_ylim(lines.min(), lines.max())
+
+
 def _evoked(log: Any) -> Any:
     kind = max(set(log.types), key=log.types.count)
     chosen = np.flatnonzero(np.array(log.types) == kind)
@@ -103,7 +113,7 @@ def _evoked(log: Any) -> Any:
     for axis, (name, total) in zip(axes, sorted(log.evoked.items())):
         mean = factor * total[chosen] / max(1, log.n_evoked[name])
         times = 1000 * (log.tmin + np.arange(mean.shape[1]) / log.sfreq)
-        axis.plot(times, mean.T, color="0.6", linewidth=0.5)
+        _bundle(axis, times, mean, 0.5)
         axis.plot(times, mean.std(axis=0), color="tab:red", linewidth=2, label="SD over channels")
         axis.axvline(0, color="k", linewidth=0.8)
         axis.set(
@@ -122,11 +132,11 @@ def _spectra(log: Any) -> Any:
     unit, factor = UNITS[kind]
     for axis, power, title in zip(axes, (log.before, log.after), ("as recorded", "filtered")):
         density = np.sqrt(np.maximum(power[chosen, :limit] / max(1, len(log.runs)), 1e-60)) * factor
-        axis.semilogy(log.frequency[:limit], density.T, color="0.6", linewidth=0.4)
+        _bundle(axis, log.frequency[:limit], density, 0.4)
         median = np.median(density, axis=0)
         axis.semilogy(log.frequency[:limit], median, color="tab:blue", linewidth=2, label="median")
         axis.set(title=title, xlabel="frequency (Hz)", ylabel=f"{unit}/√Hz")
-        axis.set_ylim(bottom=max(1e-4 * median.max(), 1e-12))
+        axis.set_ylim(max(1e-4 * median.max(), 1e-12), 2 * density.max())
         axis.legend(loc="upper right", frameon=False)
     return figure
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -76,7 +77,13 @@ class Steps(Config):
 
     def chain(self, sfreq: float) -> Chain:
         """The linear steps for recordings at `sfreq` Hz."""
-        return Chain(sfreq, self.l_freq, self.h_freq, self.notch, self.sfreq)
+        return _chain(sfreq, self.l_freq, self.h_freq, self.notch, self.sfreq)
+
+
+@lru_cache(maxsize=4)
+def _chain(*options: Any) -> Chain:
+    """All runs of a dataset share one design."""
+    return Chain(*options)
 
 
 def linear_chain(

@@ -21,10 +21,30 @@ HOME = {
     "losses": "neurovis.losses.base",
     "metrics": "neurovis.metrics.base",
 }
-REQUIRED = (
-    "mne torch braindecode open_clip_torch diffusers numpy scipy h5py mne-bids timm einops pydantic "
-    "pandas scikit-learn scikit-image joblib safetensors pillow pyyaml tqdm matplotlib pooch"
-).split()
+REQUIRED = [
+    "mne",
+    "torch",
+    "braindecode",
+    "open_clip_torch",
+    "diffusers",
+    "numpy",
+    "scipy",
+    "h5py",
+    "mne-bids",
+    "timm",
+    "einops",
+    "pydantic",
+    "pandas",
+    "scikit-learn",
+    "scikit-image",
+    "joblib",
+    "safetensors",
+    "pillow",
+    "pyyaml",
+    "tqdm",
+    "matplotlib",
+    "pooch",
+]
 OPTIONAL = {"edfio": "formats", "pybv": "formats", "eeglabio": "formats", "tensorboard": "log"}
 
 

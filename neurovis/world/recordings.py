@@ -108,7 +108,13 @@ def make_subject(
 
 
 def record(
-    subject: Subject, z: np.ndarray, onset: np.ndarray, n_times: int, sfreq: float, seed: Any
+    subject: Subject,
+    z: np.ndarray,
+    onset: np.ndarray,
+    n_times: int,
+    sfreq: float,
+    seed: Any,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Signals of one run.
 
@@ -120,6 +126,8 @@ def record(
     n_times : int
     sfreq : float, Hz
     seed : int or sequence of int
+    out : array (channel, time), float64, optional
+        Where to put the signals.
 
     Returns
     -------
@@ -135,7 +143,7 @@ def record(
     )
     patterns = patterns.astype(np.float32)
     courses = (modes, rhythm, sources, nuisance)
-    signal = np.empty((len(patterns), n_times))
+    signal = np.empty((len(patterns), n_times)) if out is None else out
     for start in range(0, n_times, 8192):
         block = slice(start, start + 8192)
         signal[:, block] = patterns @ np.concatenate([course[:, block] for course in courses])
@@ -214,21 +222,21 @@ def write_run(
     staging = root / ".simulating" / Path(final.basename).stem
     remove(staging)
     modality = subject.modality
-    signal = record(subject, z, events["sample"], n_times, sfreq, seed)
-    trigger = np.zeros((1, n_times))
+    n_chans = len(subject.brain.topography)
+    signal = np.zeros((n_chans + 1, n_times))
+    record(subject, z, events["sample"], n_times, sfreq, seed, out=signal[:-1])
     for sample, value in zip(events["sample"] + trigger_lag, events["value"], strict=True):
-        trigger[0, sample : sample + max(2, round(PULSE * sfreq))] = value
+        signal[-1, sample : sample + max(2, round(PULSE * sfreq))] = value
     with quiet_mne():
-        info = modality.info(sfreq, subject.head_position)
-        info["bads"] = [info["ch_names"][subject.marked]]
+        sensors = modality.info(sfreq, subject.head_position)
+        types = [*sensors.get_channel_types(), "stim"]
+        info = mne.create_info([*sensors["ch_names"], modality.trigger], sfreq, types)
+        for channel, sensor in zip(info["chs"], sensors["chs"]):
+            channel.update(sensor)
+        info["bads"] = [sensors["ch_names"][subject.marked]]
         with info._unlock():
             info["line_freq"] = LINE
-        signal = np.concatenate([signal, trigger])
-        stim = mne.create_info([modality.trigger], sfreq, "stim")
-        with stim._unlock():
-            stim["line_freq"] = LINE
-            stim["dev_head_t"] = info["dev_head_t"]
-        info = mne._fiff.meas_info._merge_info([info, stim])
+            info["dev_head_t"], info["dig"] = sensors["dev_head_t"], sensors["dig"]
         raw = mne.io.RawArray(signal, info, copy=None)
         days, minutes = int(session) + 30 * subject.number, 10 * int(run)
         start = datetime.datetime(2026, 1, 1, 9, tzinfo=datetime.UTC)

@@ -216,7 +216,7 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, monkeypatch):
         return write(*args, **kwargs)
 
     monkeypatch.setattr(mne_bids, "write_raw_bids", full)
-    with pytest.raises(DiskFull, match="the disk .* full"):
+    with pytest.raises(DiskFull, match=r"the disk .* full"):
         simulate(tmp_path / "x", MEG, quiet=True, **SMALL)
     assert not (tmp_path / "x" / "dataset_description.json").exists()
     assert len(recordings(tmp_path / "x")) == 1

@@ -244,8 +244,8 @@ def _course(times: np.ndarray, latency: np.ndarray, width: np.ndarray) -> np.nda
     since = times[None, None, :] - latency[:, None, None] - SHIFTS[None, :, None]
     width = width[:, None, None]
     peak = np.exp(-0.5 * (since / width) ** 2)
-    trough = np.exp(-0.5 * ((since - 2.2 * width) / (1.3 * width)) ** 2)
-    return (peak - 0.4 * trough).astype(np.float32)
+    dip = np.exp(-0.5 * ((since - 2.2 * width) / (1.3 * width)) ** 2)
+    return (peak - 0.4 * dip).astype(np.float32)
 
 
 @dataclass(frozen=True)

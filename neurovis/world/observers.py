@@ -346,7 +346,7 @@ def observe(
     }
     size = np.array([len(row) for row in rows])
     for n_averaged in np.unique(size):
-        for chunk in _blocks(np.flatnonzero(size == n_averaged), 4 * BLOCK):
+        for chunk in _blocks(np.flatnonzero(size == n_averaged)):
             white = _averages(chunk, rows, signals, noise)
             flat, turned = white.reshape(len(white), -1), learned.rotate(white)
             out["optimal_observer"][chunk] = identify(flat, expected, 0.0, n_averaged)

@@ -1,0 +1,538 @@
+"""Training: learns what is planted and nothing else, resumes as if undisturbed, never looks at test trials."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, write_prepared
+
+from neurovis import predict, train
+from neurovis.batches import Data, Recordings
+from neurovis.config import build
+from neurovis.errors import NeurovisError, UsageError
+from neurovis.evaluate import evaluate_run
+from neurovis.experiment import Experiment
+from neurovis.experiment import Train as Options
+from neurovis.records import Embeddings, Prediction, Split, Stimuli, Trials, opened
+from neurovis.store import is_complete, load_tensors, write_json
+
+TOWER = {"name": "conv", "n_virtual": 8, "n_harmonics": 4, "n_hidden": 16, "n_blocks": 1}
+TOWER |= {"n_features": 32}
+
+
+def experiment(folder: Path, **changes) -> Experiment:
+    fields = {
+        "name": "tiny",
+        "data": {"path": str(folder)},
+        "targets": {"image": {"encoder": "planted", "embeddings": str(folder / "embeddings.h5")}},
+        "brain": TOWER,
+        "train": {"epochs": 5, "batch_size": 50, "lr": 3e-3},
+        "control": "none",
+        "device": "cpu",
+    }
+    train_ = {**fields["train"], **changes.pop("train", {})}
+    data = {**fields["data"], **changes.pop("data", {})}
+    return build(Experiment, {**fields, "train": train_, "data": data, **changes})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """The order of sums depends on the number of threads; bits are compared here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A prepared folder that a tiny tower decodes in seconds."""
+    return write_prepared(tmp_path_factory.mktemp("planted") / "p", n_train=120, n_test=30)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(planted, tmp_path_factory):
+    """A short run that nothing happened to."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    return train.main(experiment(planted), out, quiet=True)
+
+
+def same_run(first: Path, second: Path) -> None:
+    """Weights and predictions are the same, bit by bit."""
+    a, b = (load_tensors(run / "model.safetensors") for run in (first, second))
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        assert torch.equal(value, b[name]), name
+    for system in ("tower", "ridge"):
+        a, b = (Prediction.read(r / "systems" / system / "prediction.h5") for r in (first, second))
+        np.testing.assert_array_equal(a.vector["image"], b.vector["image"])
+        np.testing.assert_array_equal(a.image, b.image)
+        np.testing.assert_array_equal(a.n_averaged, b.n_averaged)
+
+
+# ---- it learns what is there, and the control does not
+
+
+def test_the_tower_finds_what_is_planted_and_the_control_finds_nothing(planted, tmp_path):
+    config = experiment(planted, train={"epochs": 25}, control="tower")
+    run = train.main(config, tmp_path, quiet=True)
+    scores = evaluate_run(run, quiet=True)
+    best = {}
+    for score in scores:
+        about = score.about
+        if about["subject"] == "all" and about["n_averaged"] == 4 and "comparison" not in about:
+            best[about["system"], score.name] = score
+    assert best["tower", "top5"].chance == pytest.approx(5 / 30)
+    assert best["tower", "top5"].low > 0.5
+    assert best["ridge", "top5"].low > 0.7
+    assert best["shuffled", "top5"].low <= 5 / 30
+    assert best["shuffled", "top5"].value < 0.35
+    assert 0.3 < best["shuffled", "2-way"].value < 0.7
+    with (run / "log.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    losses = [float(row["loss"]) for row in rows if row["stage"] == "tower"]
+    assert losses[-1] < 0.7 * losses[0]
+    assert {row["stage"] for row in rows} == {"tower", "shuffled"}
+
+
+def test_a_run_stands_alone(undisturbed, planted):
+    names = {p.relative_to(undisturbed).as_posix() for p in undisturbed.rglob("*") if p.is_file()}
+    for name in ["config.yaml", "provenance.json", "split.json", "stimuli.csv", "log.csv"]:
+        assert name in names
+    for name in ["model.safetensors", "gallery/image.h5", "pictures.h5", "evoked.h5"]:
+        assert name in names
+    assert not any("checkpoint" in name or "partial" in name for name in names)
+    for name in ("config.yaml", "provenance.json"):
+        found = (undisturbed / name).read_text()
+        assert name == "config.yaml" or str(planted.parent) not in found
+    said = Prediction.read(undisturbed / "systems" / "tower" / "prediction.h5")
+    test = set(Split.read(planted / "split.json").test)
+    assert set(said.image) == test
+    single = said.n_averaged == 1
+    assert single.sum() == 2 * 30 * 4
+    assert (said.n_averaged == 2).sum() == 2 * 30 * 4  # four draws
+    assert (said.n_averaged == 4).sum() == 2 * 30  # all that there are
+    assert set(said.subject) == {"01", "02"}
+    assert Embeddings.read(undisturbed / "gallery" / "image.h5").image.tolist() == sorted(test)
+
+
+# ---- the same result whatever happens meanwhile
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from neurovis import log, predict, train
+from neurovis.config import build, load_yaml
+from neurovis.experiment import Experiment
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+where = sys.argv[3]
+if where == "finish":
+    predict._pictures = die
+else:
+    write = log.Log.write
+    def then(self, row):
+        write(self, row)
+        if row["epoch"] == int(where):
+            die()
+    log.Log.write = then
+train.main(build(Experiment, load_yaml(sys.argv[1])), Path(sys.argv[2]), quiet=True)
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_result(planted, undisturbed, tmp_path):
+    from neurovis.config import write_yaml
+
+    write_yaml(tmp_path / "e.yaml", experiment(planted))
+    # killed between the log and the checkpoint of epoch 3, then while the last files are written
+    for where in ("3", "finish"):
+        words = [sys.executable, "-c", KILLED, str(tmp_path / "e.yaml"), str(tmp_path), where]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        (left,) = (tmp_path / "runs").iterdir()
+        assert left.name.endswith(".partial")
+        if where == "3":
+            assert (left / "checkpoint-tower.pt").is_file()
+            assert not list(left.glob("systems/*/prediction.h5"))
+    run = train.main(experiment(planted), tmp_path, quiet=True)
+    same_run(run, undisturbed)
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == [undisturbed.name]
+    with (run / "log.csv").open() as handle:
+        epochs = [int(row["epoch"]) for row in csv.DictReader(handle)]
+    assert epochs == [1, 2, 3, 4, 5]
+
+
+def test_a_loss_that_is_nan_stops_and_the_run_goes_on(planted, undisturbed, tmp_path, monkeypatch):
+    augmented, calls = train.augmented, []
+
+    def broken(signal, *rest):
+        calls.append(1)
+        return augmented(signal, *rest) * (np.float32("nan") if len(calls) > 8 else 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "augmented", broken)
+        with pytest.raises(NeurovisError, match=r"the loss is nan at epoch 3, .*lower train\.lr"):
+            train.main(experiment(planted), tmp_path, quiet=True)
+    (left,) = (tmp_path / "runs").iterdir()
+    assert (left / "checkpoint-tower.pt").is_file()
+    same_run(train.main(experiment(planted), tmp_path, quiet=True), undisturbed)
+
+
+def test_signals_from_disk_give_the_same_weights(planted, undisturbed, tmp_path):
+    run = train.main(experiment(planted, data={"memory": 0}), tmp_path, quiet=True)
+    same_run(run, undisturbed)
+
+
+def test_a_complete_run_is_reused(planted, undisturbed, monkeypatch):
+    out = undisturbed.parents[1]
+    monkeypatch.setattr(train, "fit", None)
+    for how in ({}, {"device": "auto"}, {"data": {"memory": 1.0}}):
+        assert train.main(experiment(planted, **how), out, quiet=True) == undisturbed
+
+
+def test_what_changes_the_numbers_changes_the_folder(planted, tmp_path):
+    recordings = Recordings(Data(path=str(planted)))
+    recordings.close()
+    write_embeddings = Embeddings.read(planted / "embeddings.h5")
+    other = tmp_path / "other.h5"
+    Embeddings(-write_embeddings.vector, write_embeddings.image).write(other)
+    folders = set()
+    for changes in (
+        {},
+        {"seed": 1},
+        {"train": {"lr": 1e-3}},
+        {"brain": {**TOWER, "n_blocks": 2}},
+        {"data": {"subjects": ("01",)}},
+        {"targets": {"image": {"encoder": "planted", "embeddings": str(other)}}},
+    ):
+        folders.add(folder_of(experiment(planted, **changes), tmp_path))
+    assert len(folders) == 6
+
+
+def folder_of(config, out):
+    """The folder a run would go to, found by stopping at its door."""
+
+    class Door(Exception):
+        pass
+
+    def stop(folder):
+        raise Door(str(folder))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            train, "is_complete", lambda f: stop(f) if "runs" in str(f) else is_complete(f)
+        )
+        with pytest.raises(Door) as found:
+            train.main(config, out, quiet=True)
+    return str(found.value)
+
+
+def test_never_resuming_starts_over(planted, tmp_path, monkeypatch):
+    config = experiment(planted, train={"epochs": 1}, brain="ridge")
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train.main(config, tmp_path, quiet=True)
+    (left,) = (tmp_path / "runs").iterdir()
+    (left / "stale").mkdir()
+    (left / "stale" / "old.txt").write_text("left by the run before")
+    run = train.main(config, tmp_path, resume=False, quiet=True)
+    assert not (run / "stale").exists()
+
+
+# ---- honesty
+
+
+def test_nothing_of_the_test_set_changes_what_is_learned(planted, undisturbed, tmp_path):
+    import shutil
+
+    other = tmp_path / "p"
+    shutil.copytree(planted, other)
+    test = Split.read(other / "split.json").test
+    rng = np.random.default_rng(9)
+    for path in other.glob("sub-*/trials.h5"):
+        with opened(path) as old:
+            fields = {k: v for k, v in vars(old).items() if k != "signal"}
+            block = old.read()
+        rows = np.isin(fields["image"], test)
+        assert rows.any()
+        block[rows] = 30 + 5 * rng.standard_normal(block[rows].shape)
+        Trials(block, **fields).write(path)
+    found = Embeddings.read(other / "embeddings.h5")
+    vector = found.vector.copy()
+    vector[np.isin(found.image, test)] *= -7
+    Embeddings(vector, found.image, found.encoder).write(other / "embeddings.h5")
+    run = train.main(experiment(other), tmp_path, quiet=True)
+    for name in ("model.safetensors", "systems/ridge/model.safetensors"):
+        a, b = load_tensors(run / name), load_tensors(undisturbed / name)
+        for key, value in a.items():
+            assert torch.equal(value, b[key]), key
+
+
+def test_fitting_reads_training_and_validation_trials_alone(planted, tmp_path, monkeypatch):
+    config = experiment(planted, train={"epochs": 2}, control="tower")
+    seen, inside = [], []
+    read, fit, ridge = Recordings.read, train.fit, predict.closed_form
+    allowed = {}
+
+    def reading(self, subject, rows):
+        if inside:
+            seen.append((subject, np.arange(len(self.trials[subject]))[rows]))
+            split = self.folds[0]
+            sides = [split.rows(side, self.trials[subject]) for side in ("train", "validation")]
+            allowed[subject] = set(np.concatenate(sides).tolist())
+        return read(self, subject, rows)
+
+    def fitting(*args, **kwargs):
+        inside.append(1)
+        try:
+            return fit(*args, **kwargs)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(Recordings, "read", reading)
+    monkeypatch.setattr(train, "fit", fitting)
+    train.main(config, tmp_path, quiet=True)
+    assert ridge is predict.closed_form
+    assert {subject for subject, _ in seen} == {0, 1}
+    for subject, rows in seen:
+        assert set(rows.tolist()) <= allowed[subject]
+
+
+def test_the_control_keeps_repeats_together(planted):
+    recordings = Recordings(Data(path=str(planted)))
+    split = recordings.folds[0]
+    for single in (False, True):
+        items, images = recordings.items(split, "train", single=single)
+        other = train.shuffled(images, items, recordings, split, seed=3)
+        assert sorted(set(other)) == sorted(set(images))
+        assert (other != images).mean() > 0.9
+        assert len(set(zip(images, other))) == len(set(images))
+        again = train.shuffled(images, items, recordings, split, seed=3)
+        np.testing.assert_array_equal(other, again)
+    recordings.close()
+
+
+# ---- recordings left out in turn, stimuli known by category
+
+
+@dataclass
+class LeftOut:
+    """A prepared folder in which only the category of each picture is known."""
+
+    folder: Path
+    runs: tuple[str, ...] = ("1", "2", "3")
+
+
+@pytest.fixture(scope="module")
+def left_out(tmp_path_factory):
+    rng = np.random.default_rng(5)
+    folder = tmp_path_factory.mktemp("left_out")
+    kinds = ["face", "house"]
+    paths = [tuple(f"{kind}/{i}.png" for i in range(3)) for kind in kinds]
+    Stimuli(kinds, paths, ["", ""], [8, 8], [8, 8], kinds, ["train", "train"]).write(
+        folder / "stimuli.csv"
+    )
+    Embeddings(np.array([[1.0, 0, 0.2], [0, 1.0, 0.2]]), kinds).write(folder / "embeddings.h5")
+    pattern = rng.standard_normal((2, 6, 10))
+    n = 90
+    kind = rng.integers(0, 2, n)
+    clean = pattern[kind] + rng.standard_normal((n, 6, 10))
+    angle = np.linspace(0, 6, 6)
+    position = 0.1 * np.stack([np.cos(angle), np.sin(angle), np.full(6, 0.5)], 1)
+    Trials(
+        clean.astype(np.float32),
+        np.array(kinds)[kind],
+        ["1"] * n,
+        np.repeat(["1", "2", "3"], n // 3),
+        ["train"] * n,
+        np.arange(n) * 1.0,
+        [f"C{i}" for i in range(6)],
+        ["eeg"] * 6,
+        position,
+        sfreq=100.0,
+        tmin=0.0,
+        modality="eeg",
+        unit="1",
+        subject="01",
+    ).write(folder / "sub-01" / "trials.h5")
+    name = "ses-1_run-{}".format
+    for fold, (test, held) in enumerate([("1", "2"), ("2", "3"), ("3", "1")], 1):
+        rest = [r for r in "123" if r not in (test, held)]
+        split = Split([name(r) for r in rest], [name(held)], [name(test)], unit="recording")
+        split.write(folder / f"split-{fold:02d}.json")
+    (folder / "config.yaml").write_text("name: planted\n")
+    write_json(folder / "provenance.json", {"inputs": {}, "seed": 0})
+    return LeftOut(folder)
+
+
+def test_recordings_are_left_out_in_turn(left_out, tmp_path):
+    config = experiment(
+        left_out.folder,
+        targets={
+            "image": {
+                "encoder": "planted",
+                "embeddings": str(left_out.folder / "embeddings.h5"),
+                "centre": False,
+            }
+        },
+        train={"epochs": 15, "batch_size": 10},
+        control="baseline",
+    )
+    run = train.main(config, tmp_path, quiet=True)
+    assert len(Split.read_folds(run)) == 3
+    with opened(left_out.folder / "sub-01" / "trials.h5") as trials:
+        for system in ("tower", "ridge", "shuffled"):
+            said = Prediction.read(run / "systems" / system / "prediction.h5")
+            # every trial is predicted once, by the fold that left its recording out
+            np.testing.assert_array_equal(said.image, trials.image)
+            np.testing.assert_array_equal(said.recording, trials.recording)
+            assert (said.n_averaged == 1).all()
+            right = np.where(
+                said.vector["image"][:, 0] > said.vector["image"][:, 1], "face", "house"
+            )
+            if system == "shuffled":
+                assert 0.25 < (right == said.image).mean() < 0.75
+            else:
+                assert (right == said.image).mean() > 0.85, system
+
+
+def test_shuffling_stays_within_each_recording(left_out):
+    recordings = Recordings(Data(path=str(left_out.folder)))
+    split = recordings.folds[0]
+    items, images = recordings.items(split, "train")
+    items2, images2 = recordings.items(split, "validation")
+    items, images = items + items2, np.concatenate([images, images2])
+    other = train.shuffled(images, items, recordings, split, seed=0)
+    place = np.array([recordings.trials[0].recording[rows[0]] for _, rows in items])
+    for recording in np.unique(place):
+        mine = place == recording
+        assert sorted(other[mine]) == sorted(images[mine])
+        assert (other[mine] != images[mine]).any()
+    recordings.close()
+
+
+# ---- refusals
+
+
+def test_an_empty_validation_side_is_refused(tmp_path):
+    folder = write_prepared(tmp_path / "p", n_train=12, n_test=3)
+    split = Split.read(folder / "split.json")
+    Split(split.train, [], split.test).write(folder / "split.json")
+    with pytest.raises(NeurovisError, match=r"split\.json: validation is empty"):
+        train.main(experiment(folder), tmp_path, quiet=True)
+
+
+def test_a_folder_that_is_not_finished_is_refused(tmp_path):
+    folder = write_prepared(tmp_path / "p", n_train=12, n_test=3)
+    (folder / "provenance.json").unlink()
+    with pytest.raises(NeurovisError, match="did not finish; run it again"):
+        train.main(experiment(folder), tmp_path, quiet=True)
+
+
+def test_embeddings_that_are_missing_or_lack_an_image_are_refused(planted, tmp_path):
+    def target(path):
+        return {"image": {"encoder": "planted", "embeddings": str(path)}}
+
+    with pytest.raises(NeurovisError, match=r"absent\.h5: no such file"):
+        train.main(experiment(planted, targets=target("absent.h5")), tmp_path, quiet=True)
+    found = Embeddings.read(planted / "embeddings.h5")
+    Embeddings(found.vector[1:], found.image[1:]).write(tmp_path / "few.h5")
+    with pytest.raises(NeurovisError, match=f"image '{found.image[0]}' is not in it"):
+        train.main(experiment(planted, targets=target(tmp_path / "few.h5")), tmp_path, quiet=True)
+
+
+def test_more_repeats_than_there_are_is_refused(planted, tmp_path):
+    config = experiment(planted, predict={"repeats": (5,)}, brain="ridge")
+    with pytest.raises(NeurovisError, match=r"predict\.repeats: expected at most 4.*found 5"):
+        train.main(config, tmp_path, quiet=True)
+
+
+def test_devices_that_are_not_there_are_refused(monkeypatch):
+    with pytest.raises(UsageError, match="expected auto, cpu or cuda, found 'gpu'"):
+        train.choose_device("gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert train.choose_device("auto").type == "cpu"
+    with pytest.raises(UsageError, match="torch finds no GPU"):
+        train.choose_device("cuda")
+
+
+# ---- small parts
+
+
+def test_augmentation_shifts_and_adds_noise(planted):
+    recordings = Recordings(Data(path=str(planted)))
+    block = recordings.read(0, np.arange(50))
+    plain = train.augmented(block, Options(), recordings, 1)
+    np.testing.assert_array_equal(plain, block)
+    shifted = train.augmented(block, Options(shift=0.03), recordings, 1)
+    np.testing.assert_array_equal(
+        shifted, train.augmented(block, Options(shift=0.03), recordings, 1)
+    )
+    found = set()
+    for before, after in zip(block, shifted):
+        columns = np.arange(20)
+        fits = [
+            s for s in range(-3, 4) if np.array_equal(after, before[:, np.clip(columns - s, 0, 19)])
+        ]
+        assert len(fits) == 1
+        found |= set(fits)
+    assert found == set(range(-3, 4))
+    noisy = train.augmented(block, Options(noise=0.5), recordings, 1)
+    assert (noisy - block).std() == pytest.approx(0.5 * block.std(), rel=0.05)
+    recordings.close()
+
+
+def test_random_averages_use_a_part_of_the_repeats():
+    rng = np.random.default_rng(0)
+    item = (1, np.arange(4))
+    assert train.pick(item, "all", rng)[1] is item[1]
+    sizes = set()
+    for _ in range(100):
+        subject, rows = train.pick(item, "random", rng)
+        assert subject == 1
+        assert len(set(rows.tolist())) == len(rows)
+        sizes.add(len(rows))
+    assert sizes == {1, 2, 3, 4}
+
+
+def test_the_rate_rises_and_falls():
+    rate = [train.one_cycle(x, 0.1) for x in np.linspace(0, 1, 101)]
+    assert max(rate) == pytest.approx(1, abs=1e-3)
+    assert np.argmax(rate) == 10
+    assert (np.diff(rate[:10]) > 0).all()
+    assert (np.diff(rate[11:]) < 0).all()
+    assert 0 < rate[-1] < 1e-3
+
+
+def test_averaged_weights_are_used_and_taken_back():
+    model = torch.nn.BatchNorm1d(3)
+    shadow = {k: v.clone() for k, v in model.state_dict().items()}
+    with torch.no_grad():
+        model.weight += 1
+    train.average_into(shadow, model, 0.9, 1000)
+    torch.testing.assert_close(shadow["weight"], torch.full((3,), 1.1))
+    train.use(model, shadow, 0.9)
+    torch.testing.assert_close(model.weight.detach(), torch.full((3,), 1.1))
+    train.restore(model, 0.9)
+    torch.testing.assert_close(model.weight.detach(), torch.full((3,), 2.0))
+    train.average_into(shadow, model, 0.0, 1)
+    assert torch.equal(shadow["weight"], model.weight)
+
+
+def test_seeds_differ_by_name_and_stay():
+    assert train.seed_of(0, "tower") != train.seed_of(0, "shuffled")
+    assert train.seed_of(0, "tower") == train.seed_of(0, "tower")
+    assert train.seed_of(0, "tower") != train.seed_of(1, "tower")

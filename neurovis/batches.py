@@ -188,6 +188,8 @@ class Recordings:
         images: list[str] = []
         for number, trials in enumerate(self.trials):
             rows = split.rows(side, trials)
+            if len(rows) == 0:
+                continue
             if single or split.unit == "recording":
                 items += [(number, np.array([row])) for row in rows]
                 images += trials.image[rows].tolist()

@@ -20,12 +20,18 @@ Options = argparse.Namespace
 class _Parser(argparse.ArgumentParser):
     """A parser whose mistakes come with the nearest right option."""
 
+    commands: dict[str, argparse.ArgumentParser]
+
     def error(self, message: str) -> Any:
         import difflib
+        import re
 
-        words = [w for action in self._actions for w in action.option_strings]
-        for word in message.split():
-            near = difflib.get_close_matches(word, words, 1, 0.6) if word.startswith("--") else []
+        options = [w for action in self._actions for w in action.option_strings]
+        choices = [str(c) for action in self._actions for c in action.choices or ()]
+        typed = [(word, options) for word in re.findall(r"--[\w-]+", message)]
+        typed += [(word, choices) for word in re.findall(r"invalid choice: '([^']*)'", message)]
+        for word, known in typed:
+            near = difflib.get_close_matches(word, known, 1, 0.6)
             message += f"; did you mean {near[0]}?" if near and near[0] != word else ""
         print(f"{self.prog}: {message}\nSee: {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
@@ -218,7 +224,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+CONFIGURED = ("simulate", "preprocess", "embed", "train")
+"""Commands that print a config of their own; the others print their options."""
+
+
+def parser() -> _Parser:
     """The whole command line."""
     top = _Parser(
         prog="neurovis",
@@ -241,6 +251,7 @@ def parser() -> argparse.ArgumentParser:
             "--print-config", action="store_true", help="print the full config and stop"
         )
     _arguments(made)
+    top.commands = made
     return top
 
 
@@ -302,9 +313,12 @@ def main(words: list[str] | None = None) -> int:
     if rest:
         unknown = [word for word in rest if word.startswith("-")]
         if unknown or not hasattr(options, "override"):
-            top.error(f"unrecognized arguments: {' '.join(rest)}")
+            top.commands[options.command].error(f"unrecognized arguments: {' '.join(rest)}")
         options.override += rest
     command = COMMANDS[options.command][0]
+    if options.print_config and options.command not in CONFIGURED:
+        _printed(options, {k: v for k, v in vars(options).items() if k != "print_config"})
+        return 0
     try:
         return command(options) or 0
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ in `present`. Small recordings are kept in memory, larger ones are read batch by
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -204,6 +205,67 @@ class Recordings:
         """Close the files."""
         for trials in self.trials:
             trials.close()
+
+
+class Examples:
+    """Single training trials, for towers that start from a closed form.
+
+    Parameters
+    ----------
+    recordings : Recordings
+    items : list of Item
+    images : array of str (item,)
+        What each item is taken to show.
+    n_folds : int
+        Parts that the images are divided into.
+    """
+
+    def __init__(self, recordings: Recordings, items: list[Item], images: np.ndarray, n_folds: int):
+        self.recordings = recordings
+        subjects = range(len(recordings.subjects))
+        self.item = [
+            [i for i, (s, rows) in enumerate(items) if s == n for _ in rows] for n in subjects
+        ]
+        self.row = [[r for s, rows in items if s == n for r in rows] for n in subjects]
+        names, place = np.unique(images, return_inverse=True)
+        # with few stimuli (categories) parts are of trials, else of images
+        few = len(names) < 4 * n_folds
+        self.fold = (np.arange(len(items)) if few else place) % n_folds
+
+    def trials(self, number: int) -> Iterator[np.ndarray]:
+        """Signals of one subject, block by block: (trial, channel, time), absent channels at 0."""
+        rows = np.array(self.row[number])
+        for start in range(0, len(rows), 256):
+            yield self.recordings.read(number, rows[start : start + 256])
+
+    def folds(self, number: int) -> np.ndarray:
+        """Part of each trial of one subject: array of int (trial,)."""
+        return self.fold[self.item[number]]
+
+
+def shuffled(
+    images: np.ndarray, items: list[Item], recordings: Recordings, split: Split, seed: int
+) -> np.ndarray:
+    """Images permuted: among images per subject, or among trials within each recording."""
+    generator = np.random.default_rng(seed_of(seed, "shuffled"))
+    images = images.copy()
+    subjects = np.array([subject for subject, _ in items])
+    if split.unit == "image":
+        # one permutation of the images for all subjects: repeats stay together
+        names = np.unique(images)
+        other = dict(zip(names, generator.permutation(names)))
+        return np.array([other[image] for image in images], dtype=str)
+    place = np.array([recordings.trials[s].recording[rows[0]] for s, rows in items])
+    for subject in np.unique(subjects):
+        for recording in np.unique(place[subjects == subject]):
+            rows = np.flatnonzero((subjects == subject) & (place == recording))
+            images[rows] = generator.permutation(images[rows])
+    return images
+
+
+def seed_of(seed: int, name: str) -> int:
+    """A seed of its own for each named use of one seed."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
 
 
 def ahead(make: Callable[[Any], Any], over: Sequence[Any], depth: int = 2) -> Iterator[Any]:

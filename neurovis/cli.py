@@ -48,10 +48,10 @@ def _simulate(options: Options) -> None:
     from neurovis.config import build, override
     from neurovis.world.simulate import Design, simulate
 
-    design = build(Design, override({"modality": options.modality}, options.override))
-    if _printed(options, design):
+    words = override({}, options.override)
+    if _printed(options, build(Design, {"modality": options.modality, **words})):
         return
-    simulate(options.out, design, n_jobs=options.n_jobs, quiet=options.quiet)
+    simulate(options.out, options.modality, options.n_jobs, options.quiet, **words)
     print(
         f"Simulated: {options.out}\nNext: neurovis preprocess synthetic --root {options.out} --out OUT"
     )

@@ -203,7 +203,9 @@ def _read_system(run: Path, folder: Path) -> Iterator[Answers]:
     path = folder / "prediction.h5"
     if path.is_file():
         prediction = Prediction.read(path)
-        galleries = {t: Embeddings.read(run / "gallery" / f"{t}.h5") for t in prediction.vector}
+        own = folder / "gallery"
+        place = own if own.is_dir() else run / "gallery"
+        galleries = {t: Embeddings.read(place / f"{t}.h5") for t in prediction.vector}
         yield from _answers(folder.name, path, prediction, galleries)
         return
     path = folder / "similarity.h5"

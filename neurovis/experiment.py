@@ -89,6 +89,8 @@ class Experiment(Config):
     targets : dict of Target
         By name; a plain string is an encoder.
     brain : BrainEncoder
+    projection : {"linear", "scale", "none"}
+        What is learned on the image side, on top of the frozen embeddings.
     loss : Loss
     train : Train
     predict : Predict
@@ -106,6 +108,7 @@ class Experiment(Config):
     data: Data = Data()
     targets: dict[str, Target] = pydantic.Field(default_factory=lambda: {"image": Target()})
     brain: BrainEncoder = pydantic.Field("conv", validate_default=True)
+    projection: Literal["linear", "scale", "none"] = "linear"
     loss: Loss = pydantic.Field("clip_mse", validate_default=True)
     train: Train = Train()
     predict: Predict = Predict()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurovis.batches import Item, Recordings
+from neurovis.batches import Item, Recordings, shuffled
 from neurovis.config import fingerprint
 from neurovis.errors import NeurovisError
 from neurovis.progress import progress, say
@@ -110,15 +110,32 @@ def heads(setup: Setup, model: Any, items: list[Item]) -> dict[str, Any]:
     return {name: torch.cat(values) for name, values in parts.items()}
 
 
-def tower(setup: Setup, model: Any, rows: Rows) -> Prediction:
-    """Prediction of a trained tower."""
+def tower(setup: Setup, model: Any, rows: Rows, system: str = "tower") -> Prediction:
+    """Prediction of a trained tower; its projected gallery is kept beside it.
+
+    Several folds share one gallery, so there the projection moves to the brain's side.
+    """
+    import torch
+
     average = setup.experiment.predict.average
-    if average == "signal":
-        said = {k: v.numpy() for k, v in heads(setup, model, rows.items).items()}
-    else:
-        said = {k: v.numpy() for k, v in heads(setup, model, _singles(rows)).items()}
-        said = {k: _averaged(v, rows) for k, v in said.items()}
-    return _prediction(setup, {k: said[k] for k in setup.vectors}, rows)
+    items = rows.items if average == "signal" else _singles(rows)
+    said = heads(setup, model, items)
+    model.to("cpu")
+    shown = np.unique(rows.image)
+    vector = {}
+    with torch.inference_mode():
+        for name, found in setup.vectors.items():
+            if setup.fold:
+                vector[name] = model.back(name, said[name]).numpy()
+                continue
+            vector[name] = said[name].numpy()
+            if setup.experiment.projection != "none":
+                seen = model.project(name, torch.from_numpy(found.at(shown))).numpy()
+                path = setup.folder / "systems" / system / "gallery" / f"{name}.h5"
+                Embeddings(seen, shown, found.encoder).write(path)
+    if average == "prediction":
+        vector = {k: _averaged(v, rows) for k, v in vector.items()}
+    return _prediction(setup, vector, rows)
 
 
 def _singles(rows: Rows) -> list[Item]:
@@ -144,8 +161,6 @@ def closed_form(
     It needs no early stopping, so the validation images train it too: the baseline sees all that
     the tower sees.
     """
-    from neurovis.train import shuffled
-
     recordings, split = setup.recordings, setup.split
     items, images = recordings.items(split, "train")
     more, more_images = recordings.items(split, "validation")

@@ -10,7 +10,6 @@ limits where the truth is known. Nothing is selected on test data.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -21,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from neurovis.batches import Item, Recordings, ahead
+from neurovis.batches import Examples, Item, Recordings, ahead, seed_of, shuffled
 from neurovis.config import build, fingerprint, load_yaml
+from neurovis.decoder import decoder
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.experiment import Experiment, Train
 from neurovis.log import Bar, Log
@@ -39,6 +39,9 @@ from neurovis.store import (
     sha256,
     working_folder,
 )
+
+CHECKPOINT_SECONDS = 10.0
+"""Least time between checkpoints; an interrupted run repeats at most the epochs since the last."""
 
 
 @dataclass
@@ -139,7 +142,10 @@ def systems(setup: Setup) -> Iterator[tuple[str, Any]]:
         yield "tower", predict.tower(setup, model, rows)
     yield "ridge", predict.closed_form(setup, experiment.baseline, "ridge", rows)
     if experiment.control == "tower" and not experiment.brain.closed_form:
-        yield "shuffled", predict.tower(setup, fit(setup, "shuffled", shuffle=True), rows)
+        yield (
+            "shuffled",
+            predict.tower(setup, fit(setup, "shuffled", shuffle=True), rows, "shuffled"),
+        )
     elif experiment.control != "none":
         one = predict.closed_form(setup, experiment.baseline, "shuffled", rows, shuffle=True)
         yield "shuffled", one
@@ -172,7 +178,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     torch.manual_seed(seed_of(experiment.seed, stage))
     outputs = {name: found.vector.shape[1] for name, found in setup.vectors.items()}
     shape = recordings.shape(outputs)
-    model = experiment.brain.build(shape).to(setup.device)
+    model = decoder(experiment.brain.build(shape), outputs, experiment.projection).to(setup.device)
     loss_of = experiment.loss.build().to(setup.device)
     if weights.is_file():
         from neurovis.store import load_tensors
@@ -193,6 +199,18 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     numbers = np.array([number_of[image] for image in images])
     truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
 
+    checkpoint = setup.folder / f"checkpoint-{stage}.pt"
+    fold = None
+    if hasattr(model.tower, "start"):
+        say(f"closed-form start of {stage}", setup.quiet)
+        examples = Examples(recordings, items, images, model.tower.n_folds)
+        joined = np.concatenate([v.numpy() for v in truth.values()], axis=1)
+        model.begin(
+            trials=examples.trials,
+            truth=lambda number: joined[examples.item[number]],
+            fold=examples.folds,
+        )
+        fold = torch.from_numpy(examples.fold)
     groups = parameter_groups(model, loss_of, options.weight_decay)
     optimiser = torch.optim.AdamW(groups, lr=options.lr)
     n_batches = max(1, len(items) // options.batch_size)
@@ -200,7 +218,6 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     cosine = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: one_cycle(step / n_steps, options.warmup)
     )
-    checkpoint = setup.folder / f"checkpoint-{stage}.pt"
     state = {"epoch": 0, "best": math.inf, "since": 0, "step": 0}
     shadow = {k: v.detach().clone() for k, v in model.state_dict().items()}
     best = {k: v.clone() for k, v in shadow.items()}
@@ -211,7 +228,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         optimiser.load_state_dict(saved["optimiser"])
         cosine.load_state_dict(saved["schedule"])
         state, shadow, best = saved["state"], saved["shadow"], saved["best"]
-    log = Log(setup.folder / "log.csv", stage, state["epoch"])
+    log, saved_at = Log(setup.folder / "log.csv", stage, state["epoch"]), time.perf_counter()
     mixed = torch.autocast(setup.device.type, torch.bfloat16, enabled=setup.device.type == "cuda")
     bar = Bar(options.epochs, state["epoch"], f"training {stage}", setup.quiet)
 
@@ -236,12 +253,12 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
                 present = torch.from_numpy(recordings.present)[subject]
                 batch = {k: v[rows].to(setup.device) for k, v in truth.items()}
                 with mixed:
-                    said = model(
-                        torch.from_numpy(signal).to(setup.device),
-                        subject.to(setup.device),
-                        present.to(setup.device),
+                    batch_of = [torch.from_numpy(signal), subject, present]
+                    batch_of += [] if fold is None else [fold[rows]]
+                    said = model(*(part.to(setup.device) for part in batch_of))
+                    parts = loss_of(
+                        said, model.seen(batch), torch.from_numpy(numbers[rows]).to(setup.device)
                     )
-                    parts = loss_of(said, batch, torch.from_numpy(numbers[rows]).to(setup.device))
                 total = parts["loss"]
                 if not bool(torch.isfinite(total)):
                     raise NeurovisError(
@@ -288,8 +305,10 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
             "shadow": shadow,
             "best": best,
         }
-        with atomic(checkpoint) as partial, enduring(partial) as stream:
-            torch.save(content, stream)
+        if time.perf_counter() - saved_at > CHECKPOINT_SECONDS or not checkpoint.is_file():
+            with atomic(checkpoint) as partial, enduring(partial) as stream:
+                torch.save(content, stream)
+            saved_at = time.perf_counter()
     bar.close()
     model.load_state_dict(best)
     predict.save_shape(setup, shape)
@@ -317,22 +336,21 @@ def validate(
     numbers = torch.tensor([number_of[image] for image in images])
     size = setup.experiment.train.batch_size
     losses, weights = [], []
-    loss_of_cpu = loss_of.to("cpu")
+    loss_on_cpu, model = loss_of.to("cpu"), model.to("cpu")
     with torch.inference_mode():
         for start in range(0, len(items), size):
             part = slice(start, start + size)
             batch = {k: v[part] for k, v in said.items()}
-            found = loss_of_cpu(batch, {k: v[part] for k, v in truth.items()}, numbers[part])
-            losses.append(float(found["loss"]))
+            seen = model.seen({k: v[part] for k, v in truth.items()})
+            losses.append(float(loss_on_cpu(batch, seen, numbers[part])["loss"]))
             weights.append(len(numbers[part]))
-    loss_of.to(setup.device)
-    gallery = np.unique(images)
+        gallery, target = np.unique(images), next(iter(setup.vectors))
+        vectors = model.project(target, torch.from_numpy(setup.vectors[target].at(gallery)))
+    loss_of.to(setup.device), model.to(setup.device)
     shown = np.searchsorted(gallery, images)
-    target = next(iter(setup.vectors))
-    pairs = [(said[target].numpy(), setup.vectors[target].at(gallery))]
     credit = [
         top_credit(*place(similarity, shown[rows]), min(5, len(gallery)))
-        for rows, similarity in cosine_blocks(pairs)
+        for rows, similarity in cosine_blocks([(said[target].numpy(), vectors.numpy())])
     ]
     return {
         "validation_loss": float(np.average(losses, weights=weights)),
@@ -360,26 +378,6 @@ def augmented(signal: np.ndarray, options: Train, recordings: Recordings, seed: 
         extra = generator.standard_normal(signal.shape, dtype=np.float32)
         signal = signal + np.float32(options.noise * signal.std()) * extra
     return signal
-
-
-def shuffled(
-    images: np.ndarray, items: list[Item], recordings: Recordings, split: Split, seed: int
-) -> np.ndarray:
-    """Images permuted: among images per subject, or among trials within each recording."""
-    generator = np.random.default_rng(seed_of(seed, "shuffled"))
-    images = images.copy()
-    subjects = np.array([subject for subject, _ in items])
-    if split.unit == "image":
-        # one permutation of the images for all subjects: repeats stay together
-        names = np.unique(images)
-        other = dict(zip(names, generator.permutation(names)))
-        return np.array([other[image] for image in images], dtype=str)
-    place = np.array([recordings.trials[s].recording[rows[0]] for s, rows in items])
-    for subject in np.unique(subjects):
-        for recording in np.unique(place[subjects == subject]):
-            rows = np.flatnonzero((subjects == subject) & (place == recording))
-            images[rows] = generator.permutation(images[rows])
-    return images
 
 
 def one_cycle(done: float, warmup: float) -> float:
@@ -422,11 +420,6 @@ def restore(model: Any, decay: float) -> None:
     if decay:
         model.load_state_dict(model._own)
         del model._own
-
-
-def seed_of(seed: int, name: str) -> int:
-    """A seed of its own for each named use of one seed."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
 
 
 def prepared_identity(folder: Path) -> str:

@@ -19,17 +19,18 @@ from .bids import Bids
 
 
 class Synthetic(Bids, name="synthetic"):
-    """Simulated recordings: 0.1-40 Hz, 100 Hz, -0.1 to 0.6 s, robust scaling.
+    """Simulated recordings: 0.1-40 Hz, 100 Hz, -0.1 to 0.6 s, robust scaling per subject.
 
-    Not whitened by default: closed-form regression gained nothing from it on simulated MEG;
-    ``--whiten training`` does it.
+    One scale per channel for all sessions: scales that differ between sessions mix the strong noise
+    of the brain into directions that sensors alone limit, and cost a decoder most of what it can
+    reach. Not whitened by default; ``--whiten training`` does it.
     """
 
     image_column: str | None = "image"
     trigger: str | None = "auto"
     steps: Steps = Steps(
         l_freq=0.1, h_freq=40.0, notch=(50.0, 100.0), sfreq=100.0, tmin=-0.1, tmax=0.6,
-        baseline=(None, 0.0), scaling="robust", clamp=20.0,
+        baseline=(None, 0.0), scaling="robust", scope="subject", clamp=20.0,
     )  # fmt: skip
 
     def extras(self, root: Path, subject: str) -> dict[str, Path]:

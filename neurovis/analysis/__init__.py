@@ -1,1 +1,1 @@
-
+"""When, where and what: analyses of what was decoded."""

@@ -1,1 +1,1 @@
-
+"""Brain towers, trained and closed-form: a component a file."""

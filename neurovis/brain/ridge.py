@@ -51,6 +51,8 @@ class RidgeModel:
     intercept_ : array (dim,) float32
     penalty_ : array (dim,)
         The one chosen for each target dimension.
+    explained_ : array (dim,)
+        Share of variance explained in left-out rows.
     """
 
     def __init__(self, penalties: np.ndarray):
@@ -94,6 +96,8 @@ class RidgeModel:
             residual = y - vector @ (shrink[:, None] * rotated)
             error[i] = ((residual / np.maximum(1 - hat, 1e-6)[:, None]) ** 2).mean(0)
         self.penalty_ = self.penalties[error.argmin(0)]
+        variance = np.maximum((y**2).mean(0), 1e-12)
+        self.explained_ = 1 - error.min(0) / variance
         dual = rotated / (value[:, None] + self.penalty_[None] * scale)
         self.coef_ = (x.T @ (vector @ dual).astype(kind)).astype(np.float32, copy=False)
         self.intercept_ = (target_mean - mean @ self.coef_).astype(np.float32)

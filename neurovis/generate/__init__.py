@@ -1,1 +1,1 @@
-
+"""From predicted vectors to pictures."""

@@ -1,1 +1,1 @@
-
+"""Decoding a stream as it arrives."""

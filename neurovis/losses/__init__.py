@@ -1,1 +1,1 @@
-
+"""Training losses: a component a file."""

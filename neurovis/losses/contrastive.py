@@ -15,6 +15,7 @@ from typing import Any
 
 import pydantic
 
+from neurovis.decoder import PROJECTED
 from neurovis.losses.base import Loss
 
 
@@ -59,13 +60,15 @@ class Clip(Loss, name="clip"):
                 scale = self.log_scale.exp()
                 same = image[:, None] == image[None, :]
                 total = 0.0
-                for name, truth in target.items():
+                names = [name for name in target if "@" not in name]
+                for name in names:
+                    truth = target.get(name + PROJECTED, target[name])
                     brain = functional.normalize(prediction[name].float(), dim=1)
                     seen = functional.normalize(truth.float(), dim=1)
                     logits = scale * brain @ seen.T
                     total = total + config.direction * one_direction(logits, same)
                     total = total + (1 - config.direction) * one_direction(logits.T, same)
-                total = total / len(target)
+                total = total / len(names)
                 return {"loss": total, "contrastive": total.detach()}
 
         return Contrastive()

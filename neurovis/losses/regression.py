@@ -38,8 +38,9 @@ def _pairwise(part: str, distance: Any) -> Any:
         """Mean of a distance over targets."""
 
         def forward(self, prediction: dict, target: dict, image: Any) -> dict:
-            heads = {k: prediction.get(k + REGRESSION, prediction[k]).float() for k in target}
-            total = sum(distance(heads[k], target[k].float()) for k in target) / len(target)
+            names = [name for name in target if "@" not in name]
+            heads = {k: prediction.get(k + REGRESSION, prediction[k]).float() for k in names}
+            total = sum(distance(heads[k], target[k].float()) for k in names) / len(names)
             return {"loss": total, part: total.detach()}
 
     return Pairwise()

@@ -1,1 +1,1 @@
-
+"""A world of pictures, and simulated brains that look at them."""

@@ -60,9 +60,11 @@ class Place:
         return C[names[int(self.u(0, len(names)) * 0.999)]]
 
     def ink(self, colour, haze=0.12):
+        """A colour in this light, faded by haze, as the canvas takes it."""
         return (*mix(colour, self.light.bottom, haze), 0)
 
     def gradient(self, y0, y1, top, bottom, x0=0.0, x1=1.0, haze=0.12):
+        """A band whose colour goes from `top` to `bottom`."""
         from PIL import Image
 
         top, bottom = np.array(self.ink(top, haze)), np.array(self.ink(bottom, haze))
@@ -75,14 +77,17 @@ class Place:
             self.canvas.paste(band, (left, a))
 
     def poly(self, points, colour, haze=0.12):
+        """A filled polygon; points in shares of the frame."""
         points = np.asarray(points, float) * self.side
         self.pen.polygon(points.ravel().tolist(), self.ink(colour, haze))
 
     def box(self, x0, y0, x1, y1, colour, haze=0.12):
+        """A filled rectangle."""
         s = self.side
         self.pen.rectangle((x0 * s, y0 * s, x1 * s, y1 * s), self.ink(colour, haze))
 
     def disc(self, x, y, r, colour, ry=None, haze=0.12):
+        """A filled ellipse."""
         s, ry = self.side, r if ry is None else ry
         box = ((x - r) * s, (y - ry) * s, (x + r) * s, (y + ry) * s)
         self.pen.ellipse(box, self.ink(colour, haze))
@@ -142,6 +147,7 @@ class Place:
             )
 
     def pine(self, x, y, h, colour, haze=0.2):
+        """A conifer."""
         self.box(x - 0.02 * h, y - 0.2 * h, x + 0.02 * h, y, C["brown"], haze)
         for a, b, w in ((0.1, 0.6, 0.24), (0.35, 0.8, 0.19), (0.58, 1.0, 0.13)):
             self.poly(
@@ -149,6 +155,7 @@ class Place:
             )
 
     def bush(self, x, y, r, colour, haze=0.15):
+        """A bush."""
         for dx, dy, k in ((0, -0.5, 1), (-0.9, -0.2, 0.7), (0.9, -0.25, 0.75)):
             self.disc(x + dx * r, y + dy * r, r * k, shade(colour, -0.08 * dx), haze=haze)
 
@@ -161,12 +168,14 @@ class Place:
         self.box(x, y + h * 0.45 - 0.006, x + w, y + h * 0.45 + 0.006, frame)
 
     def ridge_in(self, x, y, w, h):
+        """Hills in the colours of this light."""
         t = np.linspace(0, 1, 12)
         line = np.stack([x + t * w, y - h * (0.6 + 0.4 * np.sin(t * 5 + self.u(0, 6)))], 1)
         self.poly([*line.tolist(), (x + w, y), (x, y)], C["sage"], 0.3)
 
 
 def studio(p):
+    """A plain wall and floor."""
     colour = p.pick("sage", "sky", "blush", "sand", "lilac", "mint", "silver", "cream", "coral")
     if p.night:
         colour = mix(colour, C["navy"], 0.5)
@@ -178,6 +187,7 @@ def studio(p):
 
 
 def meadow(p):
+    """Grass under a sky."""
     p.sky(0.6)
     p.ridge(0.6, 0.12, mix(C["sage"], p.light.bottom, 0.4), 1.2)
     p.ridge(0.63, 0.07, C["sage"], 1.7)
@@ -192,6 +202,7 @@ def meadow(p):
 
 
 def beach(p):
+    """Sand, water and a sky."""
     p.sky(0.5)
     p.gradient(0.5, 0.66, mix(C["blue"], p.light.top, 0.4), C["turquoise"])
     for y in (0.54, 0.58, 0.62):
@@ -208,6 +219,7 @@ def beach(p):
 
 
 def street(p):
+    """Houses along a road."""
     p.sky(0.55)
     x = -0.05
     while x < 1:
@@ -231,6 +243,7 @@ def street(p):
 
 
 def mountains(p):
+    """Peaks behind a plain."""
     p.sky(0.62)
     far = mix(C["slate"], p.light.bottom, 0.45)
     p.ridge(0.6, 0.3, mix(far, C["snow"], 0.35), 2.4, sharp=True)
@@ -246,6 +259,7 @@ def mountains(p):
 
 
 def desert(p):
+    """Dunes under a sky."""
     p.sky(0.58)
     p.ridge(0.58, 0.09, mix(C["rust"], p.light.bottom, 0.5), 1.6)
     p.ridge(0.66, 0.11, mix(C["sand"], C["amber"], 0.35), 0.9)
@@ -257,6 +271,7 @@ def desert(p):
 
 
 def snow(p):
+    """A snowy field with hills."""
     p.sky(0.6)
     p.ridge(0.62, 0.14, mix(C["steel"], p.light.bottom, 0.5), 1.5)
     for _ in range(6):
@@ -268,6 +283,7 @@ def snow(p):
 
 
 def forest(p):
+    """Trunks and undergrowth."""
     p.gradient(
         0, 0.7, mix(p.light.top, C["sage"], 0.4), mix(p.light.bottom, C["lime"], 0.3), haze=0
     )
@@ -288,6 +304,7 @@ def forest(p):
 
 
 def lake(p):
+    """Water before a far shore."""
     p.sky(0.5)
     p.ridge(0.52, 0.16, mix(C["sage"], p.light.bottom, 0.45), 1.6)
     p.ridge(0.54, 0.05, C["leaf"], 3.0)
@@ -301,6 +318,7 @@ def lake(p):
 
 
 def garden(p):
+    """A lawn with a hedge and flowers."""
     p.sky(0.6)
     for _ in range(5):
         p.bush(p.u(), 0.56, p.u(0.06, 0.12), p.pick("leaf", "forest", "green", "sage"))
@@ -319,6 +337,7 @@ def garden(p):
 
 
 def living_room(p):
+    """A wall, a floor and a window."""
     wall = p.pick("sage", "blush", "sand", "sky", "cream", "lilac", "teal")
     p.gradient(0, 0.68, shade(wall, 0.1), wall)
     left = p.u(0.06, 0.2)
@@ -338,6 +357,7 @@ def living_room(p):
 
 
 def kitchen(p):
+    """Tiles and a worktop."""
     wall = p.pick("cream", "mint", "sky", "blush")
     p.gradient(0, 0.64, wall, shade(wall, -0.05))
     for k in range(11):
@@ -359,6 +379,7 @@ def kitchen(p):
 
 
 def library(p):
+    """Shelves of books."""
     p.gradient(0, 0.7, C["cocoa"], C["brown"])
     for row in range(3):
         y = 0.2 + row * 0.22
@@ -376,6 +397,7 @@ def library(p):
 
 
 def harbour(p):
+    """Water, a quay and masts."""
     p.sky(0.5)
     p.ridge(0.5, 0.07, mix(C["slate"], p.light.bottom, 0.55), 2.0)
     p.gradient(0.5, 0.72, mix(C["water"], p.light.bottom, 0.4), mix(C["teal"], p.light.top, 0.4))

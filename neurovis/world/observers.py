@@ -9,7 +9,7 @@ is left unsure of into account. Signals are read in blocks, a few times over; me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,197 +17,11 @@ import numpy as np
 
 from neurovis.errors import NeurovisError
 from neurovis.records import Trials
+from neurovis.signals.encoding import Moments, Noise, estimate_noise, regress
 from neurovis.store import read_h5
 
 TRUTH_FORMAT = "neurovis-truth"
 BLOCK = 256
-SCALES = np.geomspace(1e-9, 1e3, 49)
-"""Prior variances of a weight among which the marginal likelihood chooses, noise being 1."""
-POOLED = (2.0, 1.0)
-"""Width over components and modes of the Gaussian window in which evidence is pooled."""
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Gaussian noise, independent between spatial components, each with its own covariance in time.
-
-    Parameters
-    ----------
-    pattern : array (component, channel)
-        Projects channels on the eigenvectors of the noise covariance.
-    root : array (component, time, time)
-        Whitens a component in time; symmetric, so that time stays time.
-    mean : array (channel, time)
-        What trials contain beside the response and noise of zero mean: their neighbours' responses.
-    """
-
-    pattern: np.ndarray
-    root: np.ndarray
-    mean: np.ndarray
-
-    def whiten(self, signal: np.ndarray) -> np.ndarray:
-        """Signals of unit, uncorrelated noise: (trial, channel, time) -> (trial, component, time)."""
-        components = np.matmul(self.pattern, signal - self.mean).transpose(1, 0, 2)
-        return np.matmul(components, self.root).transpose(1, 0, 2)
-
-
-def estimate_noise(residuals: Callable[[], Iterator[np.ndarray]]) -> Noise:
-    """Noise from residuals: spatial eigenvectors, then one temporal covariance for each.
-
-    Parameters
-    ----------
-    residuals : callable
-        Gives blocks (trial, channel, time) of trials minus their true responses, anew at each call.
-
-    Returns
-    -------
-    Noise
-    """
-    count, total, square = 0, 0.0, 0.0
-    for block in residuals():
-        flat = np.ascontiguousarray(block.transpose(1, 0, 2)).reshape(block.shape[1], -1)
-        square = square + (flat @ flat.T).astype(np.float64)
-        total = total + block.sum(0, dtype=np.float64)
-        count += len(block)
-    mean = total / count
-    covariance = square / (count * mean.shape[1]) - mean @ mean.T / mean.shape[1]
-    value, vector = np.linalg.eigh(covariance)
-    # what interpolation or a reference left without variance carries nothing
-    pattern = vector[:, value > 1e-7 * value[-1]].T.astype(np.float32)
-    mean = mean.astype(np.float32)
-    within = 0.0
-    for block in residuals():
-        components = np.matmul(pattern, block - mean).transpose(1, 2, 0)
-        within = within + np.matmul(components, components.transpose(0, 2, 1))
-    value, vector = np.linalg.eigh(within.astype(np.float64) / count)
-    # the filters leave some directions in time empty; they are not blown up
-    inverse = np.where(value > 1e-6 * value[:, -1:], 1 / np.sqrt(value.clip(1e-300)), 0.0)
-    root = np.matmul(vector * inverse[:, None], vector.transpose(0, 2, 1)).astype(np.float32)
-    return Noise(pattern, root, mean)
-
-
-@dataclass(frozen=True)
-class Regression:
-    """Posterior of a linear map from features to signals with unit noise.
-
-    Parameters
-    ----------
-    axis : array (feature, direction)
-        Eigenvectors of the features' scatter.
-    scatter : array (direction,)
-        Its eigenvalues.
-    modes : array (time, mode)
-        Eigenvectors of the prior covariance of the weights over time.
-    weight : array (direction, component * mode)
-        Posterior mean along the axes and modes.
-    scale : array (component * mode,)
-        Prior variance of the weights.
-    feature_mean : array (feature,)
-    signal_mean : array (component * mode,)
-    count : int
-        Training trials.
-    """
-
-    axis: np.ndarray
-    scatter: np.ndarray
-    modes: np.ndarray
-    weight: np.ndarray
-    scale: np.ndarray
-    feature_mean: np.ndarray
-    signal_mean: np.ndarray
-    count: int
-
-    def rotate(self, signal: np.ndarray) -> np.ndarray:
-        """Express signals in the modes: (row, component, time) -> (row, component * mode)."""
-        return (signal @ self.modes.astype(signal.dtype)).reshape(len(signal), -1)
-
-    def predict(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance (image, component * mode) of the response, given what is not known."""
-        along = (z - self.feature_mean) @ self.axis
-        mean = along @ self.weight + self.signal_mean
-        # sum over directions of along^2 scale / (1 + scale scatter): scale takes few values
-        values, which = np.unique(self.scale, return_inverse=True)
-        unsure = along**2 @ (values / (1 + np.outer(self.scatter, values)))
-        return mean, unsure[:, which] + 1 / self.count
-
-
-def regress(z: np.ndarray, blocks: Iterable[np.ndarray]) -> Regression:
-    """Bayesian linear regression whose prior comes from the marginal likelihood.
-
-    Weights are Gaussian, independent between features and components, and have a covariance over
-    time that all components share; in its eigenvectors, each component and mode has a variance of
-    its own, for which the evidence of neighbouring components and modes is pooled.
-
-    Parameters
-    ----------
-    z : array (trial, feature)
-    blocks : iterable of array (trial, component, time)
-        Signals with unit noise, in the order of `z`.
-
-    Returns
-    -------
-    Regression
-
-    Notes
-    -----
-    With scatter matrix V diag(s) V' of the centred features and b = V' Z' y, a prior variance a
-    gives the posterior mean a b / (1 + a s), covariance diag(a / (1 + a s)), and the log evidence
-    1/2 sum(a b^2 / (1 + a s) - log(1 + a s)) up to a constant. The mean has a flat prior.
-
-    References
-    ----------
-    MacKay 1992, doi:10.1162/neco.1992.4.3.415
-    """
-    from scipy.ndimage import gaussian_filter
-
-    z = z.astype(np.float64)
-    centre = z.mean(0)
-    z = z - centre
-    scatter, axis = np.linalg.eigh(z.T @ z)
-    scatter = scatter.clip(0)
-    along = (z @ axis).astype(np.float32)
-    product, total, start = 0.0, 0.0, 0
-    for block in blocks:
-        product = product + np.tensordot(along[start : start + len(block)].T, block, 1)
-        total = total + block.sum(0, dtype=np.float64)
-        start += len(block)
-    modes = _time_modes(product.astype(np.float64), scatter)
-    b = (product @ modes).reshape(len(scatter), -1)
-    shrink = SCALES / (1 + np.outer(scatter, SCALES))
-    evidence = (b**2).T @ shrink - np.log1p(np.outer(scatter, SCALES)).sum(0)
-    evidence = evidence.reshape(*product.shape[1:], len(SCALES))
-    pooled = gaussian_filter(evidence, (*POOLED, 0))
-    scale = SCALES[pooled.argmax(2)].ravel()
-    weight = b * scale / (1 + np.outer(scatter, scale))
-    signal_mean = (total / start @ modes).ravel()
-    return Regression(axis, scatter, modes, weight, scale, centre, signal_mean, start)
-
-
-def _time_modes(b: np.ndarray, scatter: np.ndarray, n_steps: int = 15) -> np.ndarray:
-    """Eigenvectors (time, mode) of the weights' covariance over time, by expectation maximisation.
-
-    `b` is (direction, component, time). It starts from one variance for all, so that the first step
-    already turns the modes far; then MacKay's fixed point finds their variances, which plain
-    expectation maximisation approaches slowly.
-    """
-    n_times = b.shape[2]
-    square = (b**2).sum((1, 2))
-    load = np.outer(scatter, SCALES)
-    evidence = square @ (SCALES / (1 + load)) - b[0].size * np.log1p(load).sum(0)
-    modes, scale = np.eye(n_times), np.full(n_times, SCALES[evidence.argmax()])
-    for _ in range(n_steps):
-        load = np.outer(scatter, scale)
-        mean = b * (scale / (1 + load))[:, None]
-        second = np.tensordot(mean, mean, ((0, 1), (0, 1)))
-        second[np.diag_indices(n_times)] += b.shape[1] * (scale / (1 + load)).sum(0)
-        turn = np.linalg.eigh(second)[1]
-        modes, b, scale = modes @ turn, b @ turn, (turn**2 * scale[:, None]).sum(0)
-        for _ in range(3):
-            load = np.outer(scatter, scale)
-            mean = b * (scale / (1 + load))[:, None]
-            known = b.shape[1] * (load / (1 + load)).sum(0)
-            scale = ((mean**2).sum((0, 1)) / known.clip(1e-9)).clip(1e-10, 1e3)
-    return modes
 
 
 def identify(
@@ -263,6 +77,7 @@ class Truth:
 
     @classmethod
     def read(cls, path: str | Path) -> Truth:
+        """Read what the simulation stored."""
         from neurovis.store import open_h5
 
         names = tuple(f for f in cls.__dataclass_fields__ if f != "sfreq")
@@ -334,9 +149,10 @@ def observe(
             yield signals(index) - response(shown[index])
 
     noise = estimate_noise(residuals)
-    learned = regress(
+    seen = Moments.of(
         known.z[shown[train]], (noise.whiten(signals(index)) for index in _blocks(train))
     )
+    learned = regress(seen)
     wanted = known.rows(gallery)
     expected = noise.whiten(response(wanted) + noise.mean).reshape(len(wanted), -1)
     mean, variance = learned.predict(known.z[wanted])

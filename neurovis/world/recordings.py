@@ -67,6 +67,7 @@ class Subject:
 
     @property
     def label(self) -> str:
+        """Number of the subject with two digits."""
         return f"{self.number:02d}"
 
 

@@ -83,6 +83,7 @@ class Design(Config):
 
     @property
     def lag_samples(self) -> int:
+        """Samples by which a trigger mark comes after the event it marks."""
         return round(self.trigger_lag * self.sfreq)
 
 

@@ -13,11 +13,13 @@ from scipy.special import logsumexp
 from neurovis.config import to_dict
 from neurovis.errors import NeurovisError
 from neurovis.records import Stimuli, Trials, TrialsWriter
+from neurovis.signals import encoding
 from neurovis.signals.chain import Steps, process_run
+from neurovis.signals.encoding import Moments, estimate_noise, regress
 from neurovis.store import FORMAT_VERSION
 from neurovis.world import observers
 from neurovis.world.features import SIZE, source_features
-from neurovis.world.observers import Truth, estimate_noise, identify, observe, regress
+from neurovis.world.observers import Truth, identify, observe
 from neurovis.world.recordings import make_subject, record
 from neurovis.world.sensors import Meg
 from neurovis.world.simulate import Design, n_samples, schedule, write_truth
@@ -40,7 +42,7 @@ def regression(seed: int, n: int = 50, n_features: int = 6, shape=(4, 5)):
 def test_regression_is_a_gaussian_process(seed):
     """Mean and variance equal those of the dense dual form, a flat prior on the mean included."""
     z, signal = regression(seed)
-    model = regress(z, [signal[:20], signal[20:]])
+    model = regress(Moments.of(z, [signal[:20], signal[20:]]))
     new = np.random.default_rng(9).standard_normal((7, z.shape[1]))
     mean, variance = model.predict(new)
     y = model.rotate(signal)
@@ -58,24 +60,24 @@ def test_regression_is_a_gaussian_process(seed):
 
 def test_prior_has_the_largest_evidence(monkeypatch):
     """Without pooling, each dimension's variance maximises the dense marginal likelihood."""
-    monkeypatch.setattr(observers, "POOLED", (0.0, 0.0))
+    monkeypatch.setattr(encoding, "POOLED", (0.0, 0.0))
     z, signal = regression(4)
-    model = regress(z, [signal])
+    model = regress(Moments.of(z, [signal]))
     y = model.rotate(signal) - model.rotate(signal).mean(0)
     scatter = (z - z.mean(0)) @ (z - z.mean(0)).T
     for j in range(y.shape[1]):
         evidence = [
             stats.multivariate_normal.logpdf(y[:, j], cov=np.eye(len(z)) + scale * scatter)
-            for scale in observers.SCALES
+            for scale in encoding.SCALES
         ]
-        assert model.scale[j] == observers.SCALES[np.argmax(evidence)]
+        assert model.scale[j] == encoding.SCALES[np.argmax(evidence)]
 
 
 def test_regression_agrees_with_sklearn():
     from sklearn.linear_model import Ridge
 
     z, signal = regression(5)
-    model = regress(z, [signal])
+    model = regress(Moments.of(z, [signal]))
     y = model.rotate(signal)
     for j in (0, 7, 19):
         theirs = Ridge(alpha=1 / model.scale[j]).fit(z, y[:, j])

@@ -1,0 +1,104 @@
+"""The whole job on simulated recordings: ``neurovis demo``.
+
+Comes in: a folder. Goes out: raw recordings of a simulated study, prepared trials, a trained tower
+with its baselines and limits, and a report. Each step is the command that a user would type, printed
+as it is done; steps that are complete are not done again.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from neurovis.progress import say
+
+DESIGN: dict[str, Any] = {}
+"""Options of ``neurovis simulate``: its defaults are the demo's design."""
+
+EXPERIMENT: dict[str, Any] = {
+    "version": 1,
+    "name": "demo",
+    "targets": {"classical": {"encoder": "classical", "components": 128, "whiten": 0.5}},
+    "brain": {
+        "name": "conv",
+        "n_virtual": 64,
+        "n_harmonics": 16,
+        "n_hidden": 96,
+        "n_blocks": 2,
+        "n_features": 384,
+        "dropout": 0.3,
+    },
+    "loss": {"name": "clip_mse", "weight": 0.75},
+    "train": {"epochs": 40, "batch_size": 128, "lr": 1e-3, "average_weights": 0.98},
+}
+"""The experiment of ``neurovis demo``, also written to ``OUT/demo.yaml``."""
+
+
+def demo(
+    out: str | Path = "neurovis-demo",
+    modality: str = "meg",
+    n_jobs: int = 2,
+    quiet: bool = False,
+    design: dict[str, Any] | None = None,
+    experiment: dict[str, Any] | None = None,
+) -> Path:
+    """Simulate, preprocess, train, evaluate, report.
+
+    Parameters
+    ----------
+    out : path
+        Folder for everything; the same command goes on with what is in it.
+    modality : {"meg", "eeg"}
+    n_jobs : int
+        Processes for simulation and preprocessing.
+    quiet : bool
+    design, experiment : dict, optional
+        Changes to `DESIGN` and `EXPERIMENT`.
+
+    Returns
+    -------
+    Path
+        The report.
+    """
+    from neurovis.config import build, resolve, write_yaml
+    from neurovis.evaluate import evaluate_run, read_scores, table
+    from neurovis.experiment import Experiment
+    from neurovis.prepare import Dataset, load_datasets, prepare
+    from neurovis.report import report_run
+    from neurovis.train import main as train
+    from neurovis.world.simulate import simulate
+
+    out = Path(out)
+    started = time.perf_counter()
+
+    def step(command: str) -> None:
+        say(f"[{time.perf_counter() - started:5.0f} s] $ neurovis {command}", quiet)
+
+    options = {**DESIGN, **(design or {})}
+    world = out / f"world-{modality}"
+    words = "".join(f" {key}={value}" for key, value in options.items())
+    step(f"simulate --modality {modality} --out {world}{words}")
+    simulate(world, modality, n_jobs=n_jobs, quiet=quiet, **options)
+
+    step(f"preprocess synthetic --root {world} --out {out}")
+    load_datasets()
+    dataset = resolve(Dataset, "synthetic")
+    prepared = prepare(dataset, world, out, n_jobs=n_jobs, quiet=quiet)
+
+    content = {**EXPERIMENT, **(experiment or {}), "data": {"path": prepared.as_posix()}}
+    content["name"] = f"demo-{modality}"
+    yaml = out / f"demo-{modality}.yaml"
+    write_yaml(yaml, content)
+    step(f"train {yaml} --out {out}")
+    run = train(build(Experiment, content), out, quiet=quiet)
+
+    step(f"evaluate {run}")
+    if not (run / "scores.json").is_file():
+        evaluate_run(run, quiet=quiet)
+    if not quiet:
+        print(table(read_scores(run)))
+    step(f"report {run}")
+    report = report_run(run, quiet=quiet)
+    say(f"[{time.perf_counter() - started:5.0f} s] done", quiet)
+    return report

@@ -134,7 +134,7 @@ def test_subjects_are_chosen_by_name(prepared):
     found = Recordings(Data(path=str(prepared), subjects=("02",)))
     assert found.subjects == ("02",)
     found.close()
-    with pytest.raises(NeurovisError, match="subject '03' is unknown.*Known: 01, 02"):
+    with pytest.raises(NeurovisError, match=r"subject '03' is unknown.*Known: 01, 02"):
         Recordings(Data(path=str(prepared), subjects=("03",)))
 
 
@@ -155,7 +155,7 @@ def test_subjects_that_do_not_fit_are_refused(changes, said, tmp_path):
 
 
 def test_folders_that_are_not_prepared_are_refused(tmp_path):
-    with pytest.raises(NeurovisError, match="expected a prepared folder with stimuli.csv"):
+    with pytest.raises(NeurovisError, match=r"expected a prepared folder with stimuli\.csv"):
         Recordings(Data(path=str(tmp_path)))
     folder = write_prepared(tmp_path / "p", n_train=12, n_test=3, subjects=())
     with pytest.raises(NeurovisError, match=r"no sub-\*/trials\.h5"):

@@ -126,8 +126,8 @@ def test_the_example_of_every_command_is_one(command):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["trian"], "did you mean train?"),
-        (["reprot", "run"], "did you mean report?"),
+        (["traain"], "did you mean train?"),
+        (["reporrt", "run"], "did you mean report?"),
         (["train", "e.yaml", "--quite"], "unrecognized arguments: --quite; did you mean --quiet?"),
         (["preprocess", "bids", "--root", "r", "--out", "o", "--sbject", "1"], "mean --subject?"),
         (["list", "brian"], "did you mean brain?"),
@@ -150,7 +150,7 @@ def test_wrong_options_suggest_the_nearest(tmp_path, prepared, refused):
     path = write_experiment(tmp_path / "e.yaml", prepared)
     for word, said in [
         ("train.epoch=3", "Train option 'epoch' is unknown; did you mean 'epochs'?"),
-        ("trian.epochs=3", "did you mean 'train'?"),
+        ("traain.epochs=3", "did you mean 'train'?"),
         ("brain=cnov", "did you mean 'conv'?"),
         ("brain.n_block=3", "did you mean 'n_blocks'?"),
         ("train.lr=-1", "Experiment.train.lr: input should be greater than 0, found -1"),

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pydantic
@@ -127,7 +127,7 @@ def test_configs_do_not_change():
     ("value", "said"),
     [
         ("bix", "'bix' is unknown; did you mean 'box'. Known: box, stack"),
-        ({"name": "box", "sise": 4}, "Box option 'sise' is unknown; did you mean 'size'"),
+        ({"name": "box", "sizze": 4}, "Box option 'sizze' is unknown; did you mean 'size'"),
         ({"name": "stack", "top": {"name": "box", "colour": 1}}, "did you mean 'colours'"),
         ({"name": "stack", "top": "stick"}, "did you mean 'stack'"),
         ({"name": "box", "size": "big"}, r"Box\.size: .*integer.*found 'big'"),
@@ -199,10 +199,7 @@ def every_field() -> list:
         "brain": "braindecode",
         "loss": "clip",
         "baseline": {"name": "ridge", "n_penalties": 3},
-        "control": "none",
         "targets": {"image": {"encoder": "hog"}},
-        "train.average": "none",
-        "predict.average": "prediction",
         "predict.repeats": (2,),
         "data.subjects": ("07",),
         "data.tmin": 0.1,
@@ -226,8 +223,11 @@ def test_every_option_of_an_experiment_is_fingerprinted_unless_it_says_how(key, 
     *parents, last = key.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
-    if value is None:
-        old = getattr(owner, last)
+    choices = get_args(type(owner).model_fields[last].annotation)
+    old = getattr(owner, last)
+    if value is None and isinstance(old, str) and old in choices:
+        value = next(choice for choice in choices if choice != old)
+    elif value is None:
         value = (
             old + "x" if isinstance(old, str) else old / 2 if isinstance(old, float) else old + 1
         )
@@ -331,10 +331,10 @@ def test_yaml_files_that_are_none_are_refused(tmp_path):
 
 def test_experiments_refuse_what_does_not_exist():
     for data, said in [
-        ({"trian": {}}, "Experiment option 'trian' is unknown; did you mean 'train'"),
+        ({"traain": {}}, "Experiment option 'traain' is unknown; did you mean 'train'"),
         ({"train": {"epoch": 3}}, "Train option 'epoch' is unknown; did you mean 'epochs'"),
         ({"brain": "convs"}, "brain 'convs' is unknown; did you mean 'conv'"),
-        ({"loss": {"name": "clip_mse", "wieght": 1}}, "did you mean 'weight'"),
+        ({"loss": {"name": "clip_mse", "weigght": 1}}, "did you mean 'weight'"),
         ({"train": {"epochs": 0}}, r"Experiment\.train\.epochs: .*greater than 0"),
         ({"version": 2}, "version 2, this neurovis reads up to 1"),
         ({"targets": {"image": {"encoder": "hog", "center": 1}}}, "did you mean 'centre'"),

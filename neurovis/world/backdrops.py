@@ -168,7 +168,7 @@ class Place:
         self.box(x, y + h * 0.45 - 0.006, x + w, y + h * 0.45 + 0.006, frame)
 
     def ridge_in(self, x, y, w, h):
-        """Hills in the colours of this light."""
+        """Hills across a part of the frame."""
         t = np.linspace(0, 1, 12)
         line = np.stack([x + t * w, y - h * (0.6 + 0.4 * np.sin(t * 5 + self.u(0, 6)))], 1)
         self.poly([*line.tolist(), (x + w, y), (x, y)], C["sage"], 0.3)
@@ -318,7 +318,7 @@ def lake(p):
 
 
 def garden(p):
-    """A lawn with a hedge and flowers."""
+    """Bushes, a fence and flowers."""
     p.sky(0.6)
     for _ in range(5):
         p.bush(p.u(), 0.56, p.u(0.06, 0.12), p.pick("leaf", "forest", "green", "sage"))
@@ -397,7 +397,7 @@ def library(p):
 
 
 def harbour(p):
-    """Water, a quay and masts."""
+    """Water with boats before a shore."""
     p.sky(0.5)
     p.ridge(0.5, 0.07, mix(C["slate"], p.light.bottom, 0.55), 2.0)
     p.gradient(0.5, 0.72, mix(C["water"], p.light.bottom, 0.4), mix(C["teal"], p.light.top, 0.4))

@@ -41,9 +41,9 @@ def write_prepared(
     """
     from PIL import Image
 
+    from neurovis.config import write_yaml
     from neurovis.records import Embeddings, Split, Stimuli, Trials
     from neurovis.store import sha256, write_json
-    from neurovis.config import write_yaml
 
     rng = np.random.default_rng(seed)
     n = n_train + n_test
@@ -70,7 +70,10 @@ def write_prepared(
     for subject in subjects:
         weight = rng.standard_normal((8, n_chans, 1)) * rng.random((8, 1, n_times))
         shown = np.concatenate(
-            [np.repeat(np.arange(n_train), repeats[0]), n_train + np.tile(np.arange(n_test), repeats[1])]
+            [
+                np.repeat(np.arange(n_train), repeats[0]),
+                n_train + np.tile(np.arange(n_test), repeats[1]),
+            ]
         )
         clean = np.tensordot(vector[shown], weight, axes=1)
         signal = clean + noise * rng.standard_normal(clean.shape)

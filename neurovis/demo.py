@@ -19,18 +19,11 @@ DESIGN: dict[str, Any] = {}
 EXPERIMENT: dict[str, Any] = {
     "version": 1,
     "name": "demo",
-    "targets": {"classical": {"encoder": "classical", "components": 128, "whiten": 0.5}},
-    "brain": {
-        "name": "conv",
-        "n_virtual": 64,
-        "n_harmonics": 16,
-        "n_hidden": 96,
-        "n_blocks": 2,
-        "n_features": 384,
-        "dropout": 0.3,
-    },
+    "targets": {"gabor+color": {"encoder": "gabor+color", "components": 128, "whiten": 0.5}},
+    "brain": {"name": "inverted"},
+    "projection": "linear",
     "loss": {"name": "clip_mse", "weight": 0.75},
-    "train": {"epochs": 40, "batch_size": 128, "lr": 1e-3, "average_weights": 0.98},
+    "train": {"epochs": 20, "batch_size": 256, "lr": 3e-4, "average_weights": 0.9},
 }
 """The experiment of ``neurovis demo``, also written to ``OUT/demo.yaml``."""
 

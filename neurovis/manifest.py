@@ -15,7 +15,9 @@ from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.progress import progress
 from neurovis.store import read_json, sha256
 
-FOLDER = Path(__file__).resolve().parents[1] / "data_manifests"
+_PLACES = [folder / "data_manifests" for folder in Path(__file__).resolve().parents[:2]]
+FOLDER = next(filter(Path.is_dir, _PLACES), _PLACES[0])
+"""Inside an installed package, beside it in a clone."""
 
 
 class File(Config):

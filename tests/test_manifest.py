@@ -53,7 +53,7 @@ def test_recordings_of_anyone_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"licens": "x"}, "did you mean 'licence'"),
+        ({"licences": "x"}, "did you mean 'licence'"),
         ({"files": [{"path": "../x", "sha256": "0" * 64, "size": 1}]}, "leaves the root"),
         ({"files": [{"path": "x", "sha256": "0", "size": 1}]}, "sha256"),
         ({"name": "other"}, "Manifest.name"),

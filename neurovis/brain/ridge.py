@@ -2,8 +2,8 @@
 
 Comes in: signals averaged per training image (row, feature = channel x time) and targets (row, dim).
 Goes out: a linear map per subject whose penalty is chosen per target dimension by exact leave-one-out
-on the training rows. One eigendecomposition of the row kernel serves all penalties, because trials
-are fewer than channels x times.
+on the training rows. One eigendecomposition serves all penalties: of the row kernel, or of the
+features' where rows are more.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Ridge(BrainEncoder, name="ridge"):
 
 
 class RidgeModel:
-    """Ridge regression in its dual form.
+    """Ridge regression in its dual form, or in its primal form where rows outnumber features.
 
     Parameters
     ----------
@@ -80,13 +80,17 @@ class RidgeModel:
         target = np.asarray(target, np.float64)
         mean = signal.mean(0)
         self.signal_mean_, target_mean = mean, target.mean(0)
-        # with more rows than features the kernel has a null space that float32 would fill with noise
-        kind = np.float64 if signal.shape[1] < len(signal) else np.float32
+        tall = signal.shape[1] < len(signal)
+        kind = np.float64 if tall else np.float32
         x, y = (signal - mean).astype(kind, copy=False), target - target_mean
-        kernel = (x @ x.T).astype(np.float64)
-        value, vector = np.linalg.eigh(kernel)
+        # the kernel of rows or that of features, whichever is smaller, has the eigenvalues of both
+        value, vector = np.linalg.eigh((x.T @ x if tall else x @ x.T).astype(np.float64))
         value = np.clip(value, 0, None)
-        scale = value.sum() / len(value) or 1.0
+        if tall:
+            keep = value > 1e-12 * value[-1]
+            value = value[keep]
+            vector = x @ (vector[:, keep] / np.sqrt(value))
+        scale = value.sum() / len(y) or 1.0
         rotated = vector.T @ y
         # leave-one-out residual of row i is r_i / (1 - H_ii), with the mean's share 1/n in H
         error = np.empty((len(self.penalties), y.shape[1]))

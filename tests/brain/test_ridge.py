@@ -126,3 +126,15 @@ def test_too_few_rows_and_wrong_options_are_refused():
         Ridge().build().fit(np.ones((4, 3)), np.ones((5, 1)))
     with pytest.raises(UsageError, match=r"Ridge\.n_penalties"):
         build(Ridge, {"n_penalties": 0})
+
+
+def test_many_rows_cost_what_their_features_cost():
+    import tracemalloc
+
+    signal, target = planted(6000, 8)
+    tracemalloc.start()
+    found = RidgeModel(np.logspace(-3, 4, 15)).fit(signal, target)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**25  # the kernel of the rows alone would take nine times as much
+    assert (found.explained_[:2] > 0.5).all()

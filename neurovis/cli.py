@@ -48,10 +48,10 @@ def _simulate(options: Options) -> None:
     from neurovis.config import build, override
     from neurovis.world.simulate import Design, simulate
 
-    words = override({}, options.override)
-    if _printed(options, build(Design, {"modality": options.modality, **words})):
+    words = override({"modality": options.modality}, options.override)
+    if _printed(options, build(Design, words)):
         return
-    simulate(options.out, options.modality, options.n_jobs, options.quiet, **words)
+    simulate(options.out, n_jobs=options.n_jobs, quiet=options.quiet, **words)
     print(
         f"Simulated: {options.out}\nNext: neurovis preprocess synthetic --root {options.out} --out OUT"
     )
@@ -102,10 +102,9 @@ def _embed(options: Options) -> None:
 
 def _import(options: Options) -> None:
     from neurovis import imports
-    from neurovis.config import override
 
-    about = override({}, options.override)
     make = getattr(imports, f"import_{options.record}")
+    about = imports.read_options(make, options.override, quiet=options.quiet)
     print(f"Written: {make(options.file, options.ids, options.out, **about)}")
 
 
@@ -284,7 +283,9 @@ def _arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     made["embed"].add_argument("--device", default="auto")
     made["import"].add_argument("record", choices=("trials", "embeddings", "prediction"))
     made["import"].add_argument("file", help=".npy .npz .pt .fif .h5")
-    made["import"].add_argument("--ids", required=True, help="image id of each row: txt, csv, json")
+    made["import"].add_argument(
+        "--ids", help="image id of each row: txt, csv, json (not needed where the file says them)"
+    )
     made["import"].add_argument("--out", required=True, help="folder for the record's file")
     override("import")
     made["train"].add_argument("experiment", help="YAML of the experiment")

@@ -101,6 +101,8 @@ class Experiment(Config):
     seed : int
     device : str
         ``auto``, ``cpu``, ``cuda``.
+    tensorboard : bool
+        Also write the log's numbers to ``tensorboard/`` in the run.
     """
 
     version: int = VERSION
@@ -116,6 +118,7 @@ class Experiment(Config):
     control: Literal["tower", "baseline", "none"] = "tower"
     seed: int = 0
     device: str = how("auto")
+    tensorboard: bool = how(False)
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from neurovis.arrays import Ids, choose, open_arrays, read_ids
-from neurovis.errors import NeurovisError, unknown
+from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.progress import progress
 from neurovis.records import Embeddings, Prediction, TrialsWriter
 from neurovis.store import sha256
@@ -255,6 +255,49 @@ def import_prediction(
         model or sha256(file)[:12],
     ).write(path)
     return path
+
+
+def read_options(make: Callable, words: Sequence[str], **defaults: Any) -> dict[str, Any]:
+    """Options ``key=value`` of one of the functions above, each as its annotation says.
+
+    Parameters
+    ----------
+    make : callable
+        ``import_trials``, ``import_embeddings`` or ``import_prediction``.
+    words : sequence of str
+        ``key=value``; ids stay as typed, so that subject=01 is ``01`` and not 1.
+    **defaults
+        Taken where the function has such an option.
+
+    Raises
+    ------
+    UsageError
+        If there is no such option, or its value is of another kind.
+    """
+    import inspect
+    import typing
+
+    import pydantic
+    import yaml
+
+    kinds = typing.get_type_hints(make)
+    named = inspect.signature(make).parameters.values()
+    known = [p.name for p in named if p.kind is p.KEYWORD_ONLY]
+    options = {name: value for name, value in defaults.items() if name in known}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise UsageError(f"option {word!r}: expected key=value, such as subject=01.")
+        if key not in known:
+            raise UsageError(unknown("option", key, known))
+        try:
+            # the base loader leaves every value as text; the annotation says what it is
+            value = yaml.load(text, Loader=yaml.BaseLoader)
+            options[key] = pydantic.TypeAdapter(kinds[key]).validate_python(value)
+        except (yaml.YAMLError, pydantic.ValidationError):
+            kind = str(getattr(kinds[key], "__name__", kinds[key])).removesuffix(" | None")
+            raise UsageError(f"option {key}: expected {kind}, found {text!r}.") from None
+    return options
 
 
 def _is_by_id(arrays: Mapping[str, Any]) -> bool:

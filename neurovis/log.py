@@ -1,11 +1,13 @@
-"""What training leaves to look at: ``log.csv``, TensorBoard where it is installed, a progress bar."""
+"""What training leaves to look at: ``log.csv``, TensorBoard where it is asked for, a progress bar."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 from pathlib import Path
 from typing import Any
 
+from neurovis.errors import missing_package
 from neurovis.store import atomic
 
 
@@ -15,8 +17,9 @@ class Log:
     columns = ("stage", "step", "epoch", "loss", "contrastive", "mse", "cosine")
     columns += ("validation_loss", "validation_top5", "seconds")
 
-    def __init__(self, path: Path, stage: str, epoch: int):
+    def __init__(self, path: Path, stage: str, epoch: int, tensorboard: bool = False):
         self.path, self.stage = path, stage
+        self.board = _board(path.parent / "tensorboard" / stage, epoch) if tensorboard else None
         rows = []
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as handle:
@@ -35,6 +38,28 @@ class Log:
         with self.path.open("a", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, self.columns, extrasaction="ignore")
             writer.writerow({"stage": self.stage, **row})
+        if self.board:
+            for name, value in row.items():
+                self.board.add_scalar(name, value, row["epoch"])
+            self.board.flush()
+
+    def close(self) -> None:
+        """The end."""
+        if self.board:
+            self.board.close()
+
+
+def require_tensorboard() -> None:
+    """Say how TensorBoard is installed, before anything is trained."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise missing_package("tensorboard", "log")
+
+
+def _board(folder: Path, epoch: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    # what a killed run wrote after its checkpoint is not shown
+    return SummaryWriter(folder, purge_step=epoch + 1)
 
 
 class Bar:

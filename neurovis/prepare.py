@@ -88,6 +88,10 @@ class Dataset(Family, family="datasets"):
         """Files to copy beside a subject's trials: name there to source."""
         return {}
 
+    def shared(self, root: Path) -> dict[str, Path]:
+        """Files to copy beside ``stimuli.csv``: name there to source."""
+        return {}
+
 
 def load_datasets() -> dict[str, type[Dataset]]:
     """Import every module of ``preprocessing/``; give all datasets by name."""
@@ -211,6 +215,8 @@ def prepare(
         os.replace(folder, working_folder(folder))
     with artefact(folder, dataset, inputs, dataset.seed) as partial:
         _write_stimuli(stimuli, folder, partial)
+        for name, source in dataset.shared(root).items():
+            shutil.copyfile(source, partial / name)
         for stale in partial.glob("split*.json"):
             stale.unlink()
         for number, split in enumerate(splits, start=1):

@@ -25,7 +25,7 @@ from neurovis.config import build, fingerprint, load_yaml
 from neurovis.decoder import decoder
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.experiment import Experiment, Train
-from neurovis.log import Bar, Log
+from neurovis.log import Bar, Log, require_tensorboard
 from neurovis.progress import say
 from neurovis.records import Embeddings, Split
 from neurovis.store import (
@@ -95,6 +95,8 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
     """Run an experiment from prepared trials to predictions."""
     from neurovis import predict
 
+    if experiment.tensorboard:
+        require_tensorboard()
     recordings = Recordings(experiment.data)
     inputs = {"prepared": prepared_identity(recordings.folder)}
     # given by path, which is no part of the experiment: their content is
@@ -200,17 +202,19 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
 
     checkpoint = setup.folder / f"checkpoint-{stage}.pt"
-    fold = None
+    fold = held_fold = None
     if hasattr(model.tower, "start"):
         say(f"closed-form start of {stage}", setup.quiet)
-        examples = Examples(recordings, items, images, model.tower.n_folds)
-        joined = np.concatenate([v.numpy() for v in truth.values()], axis=1)
+        # validation images are one more part: each is judged through filters learned without it
+        both = np.concatenate([images, held_images])
+        examples = Examples(recordings, items + held, both, model.tower.n_folds)
+        joined = np.concatenate(list(setup.truth(both).values()), axis=1)
         model.begin(
             trials=examples.trials,
             truth=lambda number: joined[examples.item[number]],
             fold=examples.folds,
         )
-        fold = torch.from_numpy(examples.fold)
+        fold, held_fold = torch.from_numpy(examples.fold).split([len(items), len(held)])
     groups = parameter_groups(model, loss_of, options.weight_decay)
     optimiser = torch.optim.AdamW(groups, lr=options.lr)
     n_batches = max(1, len(items) // options.batch_size)
@@ -228,7 +232,8 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         optimiser.load_state_dict(saved["optimiser"])
         cosine.load_state_dict(saved["schedule"])
         state, shadow, best = saved["state"], saved["shadow"], saved["best"]
-    log, saved_at = Log(setup.folder / "log.csv", stage, state["epoch"]), time.perf_counter()
+    log = Log(setup.folder / "log.csv", stage, state["epoch"], experiment.tensorboard)
+    saved_at = time.perf_counter()
     mixed = torch.autocast(setup.device.type, torch.bfloat16, enabled=setup.device.type == "cuda")
     bar = Bar(options.epochs, state["epoch"], f"training {stage}", setup.quiet)
 
@@ -277,7 +282,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
                     sums[name] = sums.get(name, 0.0) + float(value.detach())
 
         use(model, shadow, options.average_weights)
-        report = validate(setup, model, loss_of, held, held_images, number_of)
+        report = validate(setup, model, loss_of, held, held_images, number_of, held_fold)
         restore(model, options.average_weights)
         if not math.isfinite(report["validation_loss"]):
             raise NeurovisError(
@@ -310,6 +315,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
                 torch.save(content, stream)
             saved_at = time.perf_counter()
     bar.close()
+    log.close()
     model.load_state_dict(best)
     predict.save_shape(setup, shape)
     save_tensors(weights, model.state_dict(), brain=experiment.brain.component)
@@ -324,6 +330,7 @@ def validate(
     items: list[Item],
     images: np.ndarray,
     number_of: dict[str, int],
+    fold: Any = None,
 ) -> dict[str, float]:
     """Loss and top-5 retrieval among validation images, repeats averaged."""
     import torch
@@ -331,7 +338,7 @@ def validate(
     from neurovis import predict
     from neurovis.metrics.retrieval import cosine_blocks, place, top_credit
 
-    said = predict.heads(setup, model, items)
+    said = predict.heads(setup, model, items, fold)
     truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
     numbers = torch.tensor([number_of[image] for image in images])
     size = setup.experiment.train.batch_size

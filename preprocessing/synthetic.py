@@ -38,6 +38,11 @@ class Synthetic(Bids, name="synthetic"):
         truth = root / "sourcedata" / "truth" / f"sub-{subject}.h5"
         return {"truth.h5": truth} if truth.is_file() else {}
 
+    def shared(self, root: Path) -> dict[str, Path]:
+        """Superclass and family of each concept, where the simulation stored them."""
+        hierarchy = root / "stimuli" / "hierarchy.json"
+        return {hierarchy.name: hierarchy} if hierarchy.is_file() else {}
+
 
 if __name__ == "__main__":
     sys.exit(main("synthetic"))

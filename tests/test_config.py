@@ -238,7 +238,7 @@ def test_every_option_of_an_experiment_is_fingerprinted_unless_it_says_how(key, 
     changed = build(Experiment, data)
     extra = type(owner).model_fields[last].json_schema_extra
     is_how = bool(extra and extra.get("how"))
-    assert is_how == (key in ("device", "data.path", "data.memory"))
+    assert is_how == (key in ("device", "data.path", "data.memory", "tensorboard"))
     assert (fingerprint(changed) == fingerprint(default)) == is_how
 
 

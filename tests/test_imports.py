@@ -9,9 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
-from neurovis.errors import NeurovisError
-from neurovis.imports import import_embeddings, import_prediction, import_trials
-from neurovis.records import Embeddings, Prediction, opened
+from neurovis.cli import main
+from neurovis.errors import NeurovisError, UsageError
+from neurovis.imports import import_embeddings, import_prediction, import_trials, read_options
+from neurovis.records import Embeddings, Prediction, Trials, opened
 
 RNG = np.random.default_rng(0)
 VECTOR = RNG.standard_normal((6, 5)).astype(np.float32)
@@ -322,3 +323,74 @@ def test_real_clip_features(real_data, tmp_path):
     ids = [f"{i:05d}" for i in range(1, 201)]
     found = Embeddings.read(import_embeddings(file, ids, tmp_path))
     np.testing.assert_array_equal(found.vector, np.load(file).reshape(200, 768))
+
+
+# ---- options as words
+
+
+def test_options_are_what_their_annotation_says():
+    words = [
+        "subject=01",
+        "session=2",
+        "sfreq=120",
+        "tmin=-0.2",
+        "channel_names=[1, Cz]",
+        "set=test",
+    ]
+    found = read_options(import_trials, words, quiet=True)
+    assert found == {
+        "subject": "01",
+        "session": "2",
+        "sfreq": 120.0,
+        "tmin": -0.2,
+        "channel_names": ["1", "Cz"],
+        "set": "test",
+        "quiet": True,
+    }
+    assert read_options(import_prediction, ["n_averaged=4"], quiet=True) == {"n_averaged": 4}
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("sfrq=120", "option 'sfrq' is unknown; did you mean 'sfreq'"),
+        ("sfreq=fast", "option sfreq: expected float, found 'fast'"),
+        ("channel_names=[a", "option channel_names: expected"),
+        ("sfreq", "expected key=value"),
+        ("quiet=yes please", "option quiet: expected bool"),
+    ],
+)
+def test_wrong_options_are_said(word, says):
+    with pytest.raises(UsageError) as error:
+        read_options(import_trials, [word])
+    assert says in str(error.value)
+
+
+def test_the_command_keeps_what_was_typed_and_needs_no_ids_where_the_file_has_them(
+    tmp_path, capsys
+):
+    import mne
+
+    info = mne.create_info(["Fz", "Cz"], 100.0, "eeg")
+    events = np.array([[0, 0, 1], [9, 0, 2], [20, 0, 1]])
+    epochs = mne.EpochsArray(
+        np.random.default_rng(0).standard_normal((3, 2, 20)) * 1e-6,
+        info, events, event_id={"cat": 1, "dog": 2}, verbose="error",
+    )  # fmt: skip
+    epochs.save(tmp_path / "x-epo.fif", verbose="error")
+    words = ["import", "trials", str(tmp_path / "x-epo.fif"), "--out", str(tmp_path), "--quiet"]
+    assert main([*words, "subject=01", "run=007"]) == 0
+    trials = Trials.open(tmp_path / "trials.h5")
+    assert (trials.subject, trials.run[0], trials.image.tolist()) == (
+        "01",
+        "007",
+        ["cat", "dog", "cat"],
+    )
+    trials.close()
+    assert main([*words, "subjct=01"]) == 2
+    said = capsys.readouterr().err
+    assert "did you mean 'subject'" in said
+    assert "Traceback" not in said
+    np.save(tmp_path / "p.npy", np.ones((2, 3)))
+    assert main(["import", "prediction", str(tmp_path / "p.npy"), "--out", str(tmp_path)]) == 1
+    assert "give ids" in capsys.readouterr().err

@@ -134,6 +134,7 @@ def simulate(
     shown = pictures(plan)
     write_json(root / ".simulating" / "design.json", _described(plan))
     stimuli = write_pictures(root / "stimuli", shown, plan.size, n_jobs, quiet, plan.seed)
+    write_json(root / "stimuli" / "hierarchy.json", hierarchy(stimuli))
     features = picture_features(stimuli)
 
     def parallel(tasks: list[Any], desc: str) -> list[Any]:
@@ -175,6 +176,14 @@ def pictures(plan: Design) -> list[tuple[str, int, str]]:
     train = [known[i] for i in sorted(rng.permutation(len(known))[: plan.n_train_concepts])]
     shown = [(c, e, "train") for c in train for e in range(plan.n_exemplars)]
     return shown + [(c, 0, "test") for c in test]
+
+
+def hierarchy(stimuli: Stimuli) -> dict[str, tuple[str, str]]:
+    """Superclass and family of every concept shown."""
+    from neurovis.world import scenes
+
+    shown = set(stimuli.concept.tolist())
+    return {c.name: (c.superclass, c.family) for c in scenes.concepts() if c.name in shown}
 
 
 def picture_features(stimuli: Stimuli) -> Features:

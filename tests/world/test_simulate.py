@@ -117,6 +117,16 @@ def test_events_name_pictures_of_the_design(meg):
     )
 
 
+def test_every_concept_shown_has_its_place_in_the_hierarchy(meg):
+    stimuli = Stimuli.read(meg / "stimuli" / "stimuli.csv")
+    found = read_json(meg / "stimuli" / "hierarchy.json")
+    assert found.keys() == set(stimuli.concept)
+    for concept, path in zip(stimuli.concept, stimuli.path):
+        superclass, family = found[concept]
+        assert family.replace(" ", "_") == Path(path[0]).parent.name
+        assert superclass
+
+
 def test_repeats_are_spread_over_runs():
     n = 60
     sets = np.repeat(["train", "test"], [40, 20])

@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from importlib import metadata
@@ -355,7 +354,7 @@ def artefact(
     folder : path
         Final folder, from `artefact_path`.
     config : Config or plain data
-        Written as ``config.yaml``.
+        Written as ``config.yaml``, absolute paths by their last part.
     inputs : dict of str
         Fingerprints of what went in.
     seed : int, optional
@@ -371,13 +370,22 @@ def artefact(
     with says_disk_full(folder):
         partial.mkdir(parents=True, exist_ok=True)
         yield partial
-        write_yaml(partial / "config.yaml", config)
+        write_yaml(partial / "config.yaml", _without_folders(to_dict(config)))
         record = provenance(inputs, seed)
         record["seconds"] = round(time.perf_counter() - started, 2)
         write_json(partial / "provenance.json", record)
         if folder.exists():
             remove(folder)
         os.replace(partial, folder)
+
+
+def _without_folders(data: Any) -> Any:
+    """Plain data whose absolute paths say their last part alone: an artefact names no person's folder."""
+    if isinstance(data, dict):
+        return {key: _without_folders(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_without_folders(value) for value in data]
+    return Path(data).name if isinstance(data, str) and Path(data).is_absolute() else data
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Any], **attributes: str) -> None:
@@ -401,9 +409,3 @@ def load_tensors(path: str | Path) -> dict[str, Any]:
         return load_file(path)
     except SafetensorError as error:
         raise NeurovisError(f"{path}: damaged weights ({error}); make the file anew.") from None
-
-
-def command_line() -> str:
-    """The command as typed, for `provenance`; only the program's base name and no absolute path."""
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    return " ".join(Path(w).name if w.startswith("/") else w for w in words)

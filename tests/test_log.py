@@ -43,7 +43,6 @@ def test_tensorboard_that_is_missing_is_said_before_anything_is_read(prepared, m
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="no tensorboard")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_shows_the_numbers_of_the_log(prepared, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

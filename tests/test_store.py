@@ -124,9 +124,11 @@ def test_an_artefact_is_complete_or_resumed(tmp_path):
     record = read_json(folder / "provenance.json")
     assert record["inputs"] == {"x": "f00"}
     assert record["seed"] == 3
-    with artefact(folder, {"a": 1}):
+    with artefact(folder, {"a": ["x/y", str(tmp_path / "of/someone")], "b": {"c": 1}}):
         pass
     assert {p.name for p in folder.iterdir()} == {"config.yaml", "provenance.json"}
+    # no artefact says in whose folders it was made
+    assert (folder / "config.yaml").read_text() == "a:\n- x/y\n- someone\nb:\n  c: 1\n"
 
 
 def test_provenance_tells_versions_and_nothing_private():

@@ -149,12 +149,25 @@ class Recordings:
 
     def _load(self, subject: int, rows: Any) -> np.ndarray:
         block = self.trials[subject].read(rows)[:, :, self._window]
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspect = not np.isfinite(block.sum())  # cheaper than looking at every sample
+        if suspect and not np.isfinite(block).all():
+            self._refuse(subject, rows, block)
         columns = self._columns[subject]
         if len(columns) == self.n_chans and (np.diff(columns) == 1).all():
             return np.ascontiguousarray(block)
         out = np.zeros((len(block), self.n_chans, self.n_times), np.float32)
         out[:, columns] = block
         return out
+
+    def _refuse(self, subject: int, rows: Any, block: np.ndarray) -> None:
+        bad = ~np.isfinite(block).all((1, 2))
+        trial = np.arange(len(self.trials[subject]))[rows][bad][0]
+        raise NeurovisError(
+            f"sub-{self.subjects[subject]}/trials.h5: expected finite signals, found NaN or infinity "
+            f"in trial {trial} (image {str(self.trials[subject].image[trial])!r}); preprocess or "
+            "import it again without that trial."
+        )
 
     def read(self, subject: int, rows: Any) -> np.ndarray:
         """Signals of trials of one subject: array (row, channel, time) float32."""

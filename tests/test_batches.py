@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import h5py
 import numpy as np
 import pytest
 from conftest import write_prepared
@@ -226,3 +227,23 @@ def test_no_thread_stays_when_the_user_stops():
     assert threads() == before + 1
     read.close()
     assert threads() == before
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("memory", [6.0, 0.0])
+def test_signals_that_are_not_finite_are_named_wherever_they_are_read(tmp_path, value, memory):
+    folder = write_prepared(tmp_path / "p", n_train=30, n_test=6, subjects=("01",))
+    with h5py.File(folder / "sub-01" / "trials.h5", "r+") as file:
+        file["signal"][7, 2, 1] = value
+        image = file["image"].asstr()[7]
+    says = rf"sub-01/trials.h5: .* trial 7 \(image '{image}'"
+    options = Data(path=str(folder), memory=memory)
+    if memory:
+        with pytest.raises(NeurovisError, match=says):
+            Recordings(options)
+        return
+    found = Recordings(options)
+    found.read(0, slice(0, 5))
+    with pytest.raises(NeurovisError, match=says):
+        found.read(0, np.array([2, 7, 9]))
+    found.close()

@@ -19,11 +19,11 @@ DESIGN: dict[str, Any] = {}
 EXPERIMENT: dict[str, Any] = {
     "version": 1,
     "name": "demo",
-    "targets": {"gabor+color": {"encoder": "gabor+color", "components": 128, "whiten": 0.5}},
+    "targets": {"gabor+color": {"encoder": "gabor+color", "components": 64, "whiten": 0.5}},
     "brain": {"name": "inverted"},
     "projection": "linear",
     "loss": {"name": "clip_mse", "weight": 0.75},
-    "train": {"epochs": 20, "batch_size": 256, "lr": 3e-4, "average_weights": 0.9},
+    "train": {"epochs": 10, "batch_size": 256, "lr": 3e-4, "average_weights": 0.9},
 }
 """The experiment of ``neurovis demo``, also written to ``OUT/demo.yaml``."""
 

@@ -20,7 +20,14 @@ import pydantic
 
 from neurovis.brain.base import REGRESSION, BrainEncoder, Shape
 from neurovis.brain.ridge import Ridge
-from neurovis.signals.encoding import Moments, Noise, Regression, estimate_noise, regress
+from neurovis.signals.encoding import (
+    Moments,
+    Noise,
+    Regression,
+    estimate_noise,
+    favour,
+    regress,
+)
 
 
 class Inverted(BrainEncoder, name="inverted"):
@@ -32,6 +39,8 @@ class Inverted(BrainEncoder, name="inverted"):
         Parts of the training images; each is seen in training through filters learned from the others.
     n_averaged : int
         Number of repeats for which the filters are best.
+    n_steps : int
+        Steps that learn which features of the images the brain follows.
     n_hidden : int
         Width of the residual perceptron shared by all subjects; 0 for none.
     dropout : float
@@ -42,6 +51,7 @@ class Inverted(BrainEncoder, name="inverted"):
 
     n_folds: int = pydantic.Field(5, ge=2)
     n_averaged: pydantic.PositiveInt = 4
+    n_steps: pydantic.NonNegativeInt = 4
     n_hidden: pydantic.NonNegativeInt = 256
     dropout: float = pydantic.Field(0.2, ge=0, lt=1)
     ridge: Ridge = Ridge()
@@ -244,15 +254,22 @@ def _encode(
         begin += len(block)
     sums = [_total(some) for some in parts if some]
     everything = _total(sums)
+    targets = np.split(np.eye(truth.shape[1]), cuts, axis=1)
+    turns = [favour(everything.of_features(one), config.n_steps) for one in targets]
+    whole = [regress(everything.of_features(one @ turn)) for one, turn in zip(targets, turns)]
+    without = [everything - part for part in sums]
+    # a part without trials of this subject takes the filters of all of them
+    without += [everything] * (config.n_folds - len(sums))
     out = []
-    for left_out in [*([sums[i] if i < len(sums) else None for i in range(config.n_folds)]), None]:
-        moments = everything if left_out is None else everything - left_out
+    for moments in [*without, everything]:
         filters, offsets, metrics = [], [], []
-        for columns in np.split(np.arange(truth.shape[1]), cuts):
-            model = regress(moments.of_features(columns))
-            one = invert(noise, model, truth[:, columns], config.n_averaged)
-            for store, value in zip((filters, offsets, metrics), one):
-                store.append(value)
+        for one, turn, like in zip(targets, turns, whole):
+            model = regress(moments.of_features(one @ turn), like)
+            sharp, offset, metric = invert(noise, model, truth @ one @ turn, config.n_averaged)
+            # back from the turned features f' = turn' f: slopes along f are turn times those along f'
+            filters.append(np.tensordot(turn.astype(np.float32), sharp, 1))
+            offsets.append(turn.astype(np.float32) @ offset)
+            metrics.append(turn @ metric @ turn.T)
         out.append((np.concatenate(filters), np.concatenate(offsets), metrics))
     return out
 

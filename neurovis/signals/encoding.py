@@ -127,12 +127,11 @@ class Moments:
         names = ("count", "feature", "signal", "square", "product")
         return Moments(*(getattr(self, n) + sign * getattr(other, n) for n in names))
 
-    def of_features(self, columns: np.ndarray) -> Moments:
-        """Sums of some features only."""
-        square = self.square[np.ix_(columns, columns)]
-        return Moments(
-            self.count, self.feature[columns], self.signal, square, self.product[columns]
-        )
+    def of_features(self, turn: np.ndarray) -> Moments:
+        """Sums of other features, linear in these: `turn` is (feature, new feature)."""
+        square = turn.T @ self.square @ turn
+        product = np.tensordot(turn.T, self.product, 1)
+        return Moments(self.count, self.feature @ turn, self.signal, square, product)
 
     def __add__(self, other: Moments) -> Moments:
         return self._combined(other, 1)
@@ -186,7 +185,7 @@ class Regression:
         return mean, unsure[:, which] + 1 / self.count
 
 
-def regress(moments: Moments) -> Regression:
+def regress(moments: Moments, like: Regression | None = None) -> Regression:
     """Bayesian linear regression whose prior comes from the marginal likelihood.
 
     Weights are Gaussian, independent between features and components, and have a covariance over
@@ -197,6 +196,8 @@ def regress(moments: Moments) -> Regression:
     ----------
     moments : Moments
         Of signals with unit noise.
+    like : Regression, optional
+        Take the prior from this one, which saw about the same data, instead of finding it anew.
 
     Returns
     -------
@@ -219,16 +220,49 @@ def regress(moments: Moments) -> Regression:
     scatter = scatter.clip(0)
     product = moments.product - centre[:, None, None] * moments.signal
     product = np.tensordot(axis.T, product, 1)
-    modes = _time_modes(product, scatter)
-    b = (product @ modes).reshape(len(scatter), -1)
-    shrink = SCALES / (1 + np.outer(scatter, SCALES))
-    evidence = (b**2).T @ shrink - np.log1p(np.outer(scatter, SCALES)).sum(0)
-    evidence = evidence.reshape(*product.shape[1:], len(SCALES))
-    pooled = gaussian_filter(evidence, (*POOLED, 0))
-    scale = SCALES[pooled.argmax(2)].ravel()
+    if like is not None:
+        modes, scale = like.modes, like.scale
+        b = (product @ modes).reshape(len(scatter), -1)
+    else:
+        modes = _time_modes(product, scatter)
+        b = (product @ modes).reshape(len(scatter), -1)
+        shrink = SCALES / (1 + np.outer(scatter, SCALES))
+        evidence = (b**2).T @ shrink - np.log1p(np.outer(scatter, SCALES)).sum(0)
+        evidence = evidence.reshape(*product.shape[1:], len(SCALES))
+        pooled = gaussian_filter(evidence, (*POOLED, 0))
+        scale = SCALES[pooled.argmax(2)].ravel()
     weight = b * scale / (1 + np.outer(scatter, scale))
     signal_mean = (moments.signal / count @ modes).ravel()
     return Regression(axis, scatter, modes, weight, scale, centre, signal_mean, count)
+
+
+def favour(moments: Moments, n_steps: int) -> np.ndarray:
+    """Learn which features the signals follow: scales and rotates features for `regress`.
+
+    The prior of `regress` treats all features alike. Expectation maximisation of a prior covariance
+    over features, shared by all signals, gives those that the brain responds to more room.
+
+    Parameters
+    ----------
+    moments : Moments
+    n_steps : int
+
+    Returns
+    -------
+    array (feature, feature)
+        For `Moments.of_features`; the identity for no steps.
+    """
+    n_features = len(moments.feature)
+    turn = np.eye(n_features)
+    for _ in range(n_steps):
+        model = regress(moments.of_features(turn))
+        values, which = np.unique(model.scale, return_inverse=True)
+        unsure = np.bincount(which) @ (values[:, None] / (1 + np.outer(values, model.scatter)))
+        second = (model.weight @ model.weight.T + np.diag(unsure)) / model.scale.sum()
+        value, vector = np.linalg.eigh(model.axis @ second @ model.axis.T)
+        turn = turn @ (vector * np.sqrt(value.clip(1e-8))) @ vector.T
+        turn *= np.sqrt(n_features / (turn**2).sum())
+    return turn
 
 
 def _time_modes(b: np.ndarray, scatter: np.ndarray, n_steps: int = 15) -> np.ndarray:

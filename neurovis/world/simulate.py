@@ -47,7 +47,7 @@ class Design(Config):
     n_sessions: int = pydantic.Field(2, ge=1, le=99)
     n_runs: int = pydantic.Field(6, ge=1, le=99)
     n_train_concepts: int = pydantic.Field(200, ge=2)
-    n_exemplars: int = pydantic.Field(6, ge=1)
+    n_exemplars: int = pydantic.Field(10, ge=1)
     train_repeats: int = pydantic.Field(2, ge=1)
     n_test: int = pydantic.Field(200, ge=2)
     test_repeats: int = pydantic.Field(12, ge=1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurovis.signals.encoding import Moments, regress
+from neurovis.signals.encoding import Moments, favour, regress
 
 NAMES = ("count", "feature", "signal", "square", "product")
 
@@ -73,11 +73,37 @@ def responses(model, z):
     return mean, unsure.reshape(len(z), -1, turn.shape[1]) @ (turn.T**2)
 
 
-def test_some_features_equal_having_no_others():
-    z, signal = data()
-    columns = np.array([2, 0])
-    some = Moments.of(z, [signal]).of_features(columns)
-    assert_same(some, direct(z[:, columns], signal))
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 99))
+def test_turned_features_equal_having_turned_them_before(width, seed):
+    z, signal = data(seed=seed)
+    turn = np.random.default_rng(seed).standard_normal((3, width))
+    assert_same(Moments.of(z, [signal]).of_features(turn), direct(z @ turn, signal), 5e-3)
+
+
+def test_a_prior_taken_over_is_used_and_changes_nothing_where_it_is_ones_own():
+    z, signal = data(200)
+    moments, new = Moments.of(z, [signal]), data(7, 9)[0]
+    own = regress(moments)
+    for one, two in zip(responses(own, new), responses(regress(moments, own), new)):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+    noise = np.random.default_rng(5).standard_normal(signal.shape).astype(np.float32)
+    careful = regress(Moments.of(z, [noise]))  # where features say nothing, weights are held small
+    held = responses(regress(moments, careful), new)[0]
+    assert held.std(0).mean() < 0.5 * responses(own, new)[0].std(0).mean()
+
+
+def test_features_that_signals_follow_are_given_room():
+    rng = np.random.default_rng(2)
+    z = rng.standard_normal((400, 6))
+    weight = rng.standard_normal((2, 4, 5)) * 0.4
+    clean = np.tensordot(z[:, :2], weight, 1)
+    signal = (clean + rng.standard_normal(clean.shape)).astype(np.float32)
+    moments = Moments.of(z, [signal])
+    np.testing.assert_array_equal(favour(moments, 0), np.eye(6))
+    room = (favour(moments, 4) ** 2).sum(1)
+    assert room.sum() == pytest.approx(6)
+    assert room[:2].min() > 5 * room[2:].max()
 
 
 def test_order_of_trials_does_not_matter():

@@ -51,7 +51,7 @@ class Inverted(BrainEncoder, name="inverted"):
 
     n_folds: int = pydantic.Field(5, ge=2)
     n_averaged: pydantic.PositiveInt = 4
-    n_steps: pydantic.NonNegativeInt = 4
+    n_steps: pydantic.NonNegativeInt = 3
     n_hidden: pydantic.NonNegativeInt = 256
     dropout: float = pydantic.Field(0.2, ge=0, lt=1)
     ridge: Ridge = Ridge()
@@ -83,8 +83,7 @@ def invert(noise: Noise, model: Regression, features: np.ndarray, n_averaged: in
         Inner product of features by the signals they evoke.
     """
     n_modes = model.modes.shape[1]
-    _, unsure = model.predict(features)
-    precision = 1 / (1 / n_averaged + unsure.mean(0))
+    precision = 1 / (1 / n_averaged + model.mean_variance(features))
     weight = model.axis @ model.weight
     sharp = weight * precision
     turned = sharp.reshape(len(sharp), -1, n_modes) @ model.modes.T
@@ -256,15 +255,14 @@ def _encode(
     everything = _total(sums)
     targets = np.split(np.eye(truth.shape[1]), cuts, axis=1)
     turns = [favour(everything.of_features(one), config.n_steps) for one in targets]
-    whole = [regress(everything.of_features(one @ turn)) for one, turn in zip(targets, turns)]
     without = [everything - part for part in sums]
     # a part without trials of this subject takes the filters of all of them
     without += [everything] * (config.n_folds - len(sums))
     out = []
     for moments in [*without, everything]:
         filters, offsets, metrics = [], [], []
-        for one, turn, like in zip(targets, turns, whole):
-            model = regress(moments.of_features(one @ turn), like)
+        for one, turn in zip(targets, turns):
+            model = regress(moments.of_features(one @ turn))
             sharp, offset, metric = invert(noise, model, truth @ one @ turn, config.n_averaged)
             # back from the turned features f' = turn' f: slopes along f are turn times those along f'
             filters.append(np.tensordot(turn.astype(np.float32), sharp, 1))

@@ -178,14 +178,21 @@ class Regression:
     def predict(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance (image, component * mode) of the response, given what is not known."""
         along = (z - self.feature_mean) @ self.axis
-        mean = along @ self.weight + self.signal_mean
+        return along @ self.weight + self.signal_mean, self._variance(along**2)
+
+    def mean_variance(self, z: np.ndarray) -> np.ndarray:
+        """Variance of the response averaged over images: array (component * mode,)."""
+        along = (z - self.feature_mean) @ self.axis
+        return self._variance((along**2).mean(0, keepdims=True))[0]
+
+    def _variance(self, square: np.ndarray) -> np.ndarray:
         # sum over directions of along^2 scale / (1 + scale scatter): scale takes few values
         values, which = np.unique(self.scale, return_inverse=True)
-        unsure = along**2 @ (values / (1 + np.outer(self.scatter, values)))
-        return mean, unsure[:, which] + 1 / self.count
+        unsure = square @ (values / (1 + np.outer(self.scatter, values)))
+        return unsure[:, which] + 1 / self.count
 
 
-def regress(moments: Moments, like: Regression | None = None) -> Regression:
+def regress(moments: Moments) -> Regression:
     """Bayesian linear regression whose prior comes from the marginal likelihood.
 
     Weights are Gaussian, independent between features and components, and have a covariance over
@@ -196,8 +203,6 @@ def regress(moments: Moments, like: Regression | None = None) -> Regression:
     ----------
     moments : Moments
         Of signals with unit noise.
-    like : Regression, optional
-        Take the prior from this one, which saw about the same data, instead of finding it anew.
 
     Returns
     -------
@@ -220,17 +225,13 @@ def regress(moments: Moments, like: Regression | None = None) -> Regression:
     scatter = scatter.clip(0)
     product = moments.product - centre[:, None, None] * moments.signal
     product = np.tensordot(axis.T, product, 1)
-    if like is not None:
-        modes, scale = like.modes, like.scale
-        b = (product @ modes).reshape(len(scatter), -1)
-    else:
-        modes = _time_modes(product, scatter)
-        b = (product @ modes).reshape(len(scatter), -1)
-        shrink = SCALES / (1 + np.outer(scatter, SCALES))
-        evidence = (b**2).T @ shrink - np.log1p(np.outer(scatter, SCALES)).sum(0)
-        evidence = evidence.reshape(*product.shape[1:], len(SCALES))
-        pooled = gaussian_filter(evidence, (*POOLED, 0))
-        scale = SCALES[pooled.argmax(2)].ravel()
+    modes = _time_modes(product.astype(np.float32), scatter)
+    b = (product @ modes).reshape(len(scatter), -1)
+    shrink = SCALES / (1 + np.outer(scatter, SCALES))
+    evidence = (b**2).T @ shrink - np.log1p(np.outer(scatter, SCALES)).sum(0)
+    evidence = evidence.reshape(*product.shape[1:], len(SCALES))
+    pooled = gaussian_filter(evidence, (*POOLED, 0))
+    scale = SCALES[pooled.argmax(2)].ravel()
     weight = b * scale / (1 + np.outer(scatter, scale))
     signal_mean = (moments.signal / count @ modes).ravel()
     return Regression(axis, scatter, modes, weight, scale, centre, signal_mean, count)
@@ -279,14 +280,15 @@ def _time_modes(b: np.ndarray, scatter: np.ndarray, n_steps: int = 15) -> np.nda
     modes, scale = np.eye(n_times), np.full(n_times, SCALES[evidence.argmax()])
     for _ in range(n_steps):
         load = np.outer(scatter, scale)
-        mean = b * (scale / (1 + load))[:, None]
-        second = np.tensordot(mean, mean, ((0, 1), (0, 1)))
+        mean = (b * (scale / (1 + load)).astype(b.dtype)[:, None]).reshape(-1, n_times)
+        second = (mean.T @ mean).astype(np.float64)
         second[np.diag_indices(n_times)] += b.shape[1] * (scale / (1 + load)).sum(0)
         turn = np.linalg.eigh(second)[1]
-        modes, b, scale = modes @ turn, b @ turn, (turn**2 * scale[:, None]).sum(0)
+        modes, b = modes @ turn, b @ turn.astype(b.dtype)
+        scale = (turn**2 * scale[:, None]).sum(0)
         for _ in range(3):
             load = np.outer(scatter, scale)
-            mean = b * (scale / (1 + load))[:, None]
+            mean = b * (scale / (1 + load)).astype(b.dtype)[:, None]
             known = b.shape[1] * (load / (1 + load)).sum(0)
-            scale = ((mean**2).sum((0, 1)) / known.clip(1e-9)).clip(1e-10, 1e3)
+            scale = (np.einsum("ijk,ijk->k", mean, mean) / known.clip(1e-9)).clip(1e-10, 1e3)
     return modes

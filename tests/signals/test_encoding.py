@@ -81,18 +81,6 @@ def test_turned_features_equal_having_turned_them_before(width, seed):
     assert_same(Moments.of(z, [signal]).of_features(turn), direct(z @ turn, signal), 5e-3)
 
 
-def test_a_prior_taken_over_is_used_and_changes_nothing_where_it_is_ones_own():
-    z, signal = data(200)
-    moments, new = Moments.of(z, [signal]), data(7, 9)[0]
-    own = regress(moments)
-    for one, two in zip(responses(own, new), responses(regress(moments, own), new)):
-        np.testing.assert_allclose(one, two, atol=1e-6)
-    noise = np.random.default_rng(5).standard_normal(signal.shape).astype(np.float32)
-    careful = regress(Moments.of(z, [noise]))  # where features say nothing, weights are held small
-    held = responses(regress(moments, careful), new)[0]
-    assert held.std(0).mean() < 0.5 * responses(own, new)[0].std(0).mean()
-
-
 def test_features_that_signals_follow_are_given_room():
     rng = np.random.default_rng(2)
     z = rng.standard_normal((400, 6))

@@ -92,8 +92,11 @@ def test_rows(recordings: Recordings, split: Split, options: Predict, seed: int)
 test_rows.__test__ = False  # not a test, whatever pytest thinks of its name
 
 
-def heads(setup: Setup, model: Any, items: list[Item]) -> dict[str, Any]:
-    """What every head of a tower says of items: tensors (item, dim) on the CPU."""
+def heads(setup: Setup, model: Any, items: list[Item], fold: Any = None) -> dict[str, Any]:
+    """What every head of a tower says of items: tensors (item, dim) on the CPU.
+
+    `fold` says which part of the training data each item belongs to, for towers that are cross-fitted.
+    """
     import torch
 
     parts: dict[str, list] = {}
@@ -104,7 +107,9 @@ def heads(setup: Setup, model: Any, items: list[Item]) -> dict[str, Any]:
             subject = torch.tensor([s for s, _ in block])
             present = torch.from_numpy(setup.recordings.present)[subject]
             signal = torch.from_numpy(setup.recordings.averages(block))
-            said = model(*(t.to(setup.device) for t in (signal, subject, present)))
+            batch = [signal, subject, present]
+            batch += [] if fold is None else [fold[start : start + 256]]
+            said = model(*(t.to(setup.device) for t in batch))
             for name, value in said.items():
                 parts.setdefault(name, []).append(value.float().cpu())
     return {name: torch.cat(values) for name, values in parts.items()}

@@ -23,7 +23,7 @@ EXPERIMENT: dict[str, Any] = {
     "brain": {"name": "inverted"},
     "projection": "linear",
     "loss": {"name": "clip_mse", "weight": 0.75},
-    "train": {"epochs": 10, "batch_size": 256, "lr": 3e-4, "average_weights": 0.9},
+    "train": {"epochs": 6, "batch_size": 256, "lr": 3e-4, "average_weights": 0.9},
 }
 """The experiment of ``neurovis demo``, also written to ``OUT/demo.yaml``."""
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from neurovis.errors import NeurovisError
 from neurovis.metrics import scoring, statistics
+from neurovis.metrics.identification import projection_blocks
 from neurovis.metrics.retrieval import best, cosine_blocks, merge_gallery, place, rank, top_credit
 from neurovis.progress import progress, say
 from neurovis.records import Embeddings, Prediction, Score, Split, Stimuli
@@ -79,7 +80,7 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
     notes: list[str] = []
     scored: dict[tuple[str, str], list[scoring.Scored]] = {}
     per_item: dict[str, np.ndarray] = {}
-    answers = [one for folder in _systems(run) for one in _read_system(run, folder)]
+    answers = [one for folder in _systems(run) for one in _read_system(run, folder, category)]
     wanted = {one.target for one in answers}
     wanted = "all" if "all" in wanted else min(wanted - {""}, default="")
     for one in progress(answers, desc="scoring", quiet=quiet, unit="system"):
@@ -108,8 +109,8 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
             "control": control,
             "interval": _interval_text(category),
             "notes": notes,
-            "scores": [replace(score, per_item=[]).to_dict() for score in scores],
-            "comparisons": [replace(score, per_item=[]).to_dict() for score in comparisons],
+            "scores": [_entry(score) for score in scores],
+            "comparisons": [_entry(score) for score in comparisons],
         },
     )
     return scores + comparisons
@@ -154,8 +155,8 @@ def evaluate_prediction(
         )
     scores: list[Score] = []
     notes: list[str] = []
-    for one in _answers("prediction", "prediction", prediction, embeddings):
-        category = len(one.gallery) <= 2
+    category = all(len(np.unique(found.image)) <= 2 for found in embeddings.values())
+    for one in _answers("prediction", "prediction", prediction, embeddings, category):
         text = gallery or f"{len(one.gallery)} images (all embeddings given)"
         scores += [s.score for s in _score(one, category, text, protocol, notes)[0]]
     say("\n".join(dict.fromkeys(notes)), quiet or not notes)
@@ -172,6 +173,11 @@ def read_scores(run: str | Path) -> list[Score]:
             "run neurovis evaluate again."
         )
     return [Score.from_dict(entry) for entry in data["scores"] + data["comparisons"]]
+
+
+def _entry(score: Score) -> dict[str, Any]:
+    """A score for ``scores.json``; one value per image would be long, per recording it is short."""
+    return (score if "recordings" in score.about else replace(score, per_item=[])).to_dict()
 
 
 # ---- reading a run -----------------------------------------------------------------------------
@@ -199,14 +205,14 @@ def _by_category(run: Path, stimuli: Stimuli) -> bool:
     return bool(several.all()) or len(galleries[0]) <= 2
 
 
-def _read_system(run: Path, folder: Path) -> Iterator[Answers]:
+def _read_system(run: Path, folder: Path, category: bool) -> Iterator[Answers]:
     path = folder / "prediction.h5"
     if path.is_file():
         prediction = Prediction.read(path)
         own = folder / "gallery"
         place = own if own.is_dir() else run / "gallery"
         galleries = {t: Embeddings.read(place / f"{t}.h5") for t in prediction.vector}
-        yield from _answers(folder.name, path, prediction, galleries)
+        yield from _answers(folder.name, path, prediction, galleries, category)
         return
     path = folder / "similarity.h5"
     with open_h5(path, "neurovis-similarity") as file:
@@ -229,9 +235,14 @@ def _read_system(run: Path, folder: Path) -> Iterator[Answers]:
 
 
 def _answers(
-    system: str, source: Any, prediction: Prediction, galleries: dict[str, Embeddings]
+    system: str,
+    source: Any,
+    prediction: Prediction,
+    galleries: dict[str, Embeddings],
+    category: bool,
 ) -> Iterator[Answers]:
-    """One `Answers` per target, and one for the sum of cosines where there are several."""
+    """One `Answers` per target, and one for the sum of similarities where there are several."""
+    blocks_of = projection_blocks if category else cosine_blocks
     pairs, ids = {}, None
     for target, vector in prediction.vector.items():
         found, gallery = merge_gallery(galleries[target].image, galleries[target].vector)
@@ -249,7 +260,7 @@ def _answers(
     if len(pairs) > 1:
         chosen["all"] = list(pairs.values())
     for target, some in chosen.items():
-        yield Answers(system, target, blocks=lambda some=some: cosine_blocks(some), **about)
+        yield Answers(system, target, blocks=lambda some=some: blocks_of(some), **about)
 
 
 def _refuse_training(one: Answers, folds: tuple[Split, ...]) -> None:

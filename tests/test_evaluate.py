@@ -268,8 +268,7 @@ def test_categories_give_area_under_the_curve_by_recording(tmp_path):
     metrics = pytest.importorskip("sklearn.metrics")
     vector, shown, recording = category_run(tmp_path)
     scores = evaluate_run(tmp_path, quiet=True)
-    cosine = vector / np.linalg.norm(vector, axis=1, keepdims=True)
-    decision = cosine[:, 1] - cosine[:, 0]
+    decision = vector[:, 1] - vector[:, 0]
     expected_auc, expected_way = [], []
     for name in np.unique(recording):
         rows = recording == name
@@ -287,10 +286,35 @@ def test_categories_give_area_under_the_curve_by_recording(tmp_path):
     assert auc.protocol == "clean, 5 folds (recordings left out)"
     assert auc.n == 300
     assert auc.about["n_recordings"] == 5
+    assert auc.about["recordings"] == [f"1/{name}" for name in np.unique(recording)]
+    (kept,) = [s for s in read_scores(tmp_path) if s.about == auc.about and s.name == "auc"]
+    np.testing.assert_allclose(kept.per_item, expected_auc, atol=1e-5)
     data = json.loads((tmp_path / "scores.json").read_text())
     assert data["control_at_chance"] is True
     assert data["headline"]["metric"] == "auc"
     assert "auc" in table(scores)
+
+
+def test_a_regression_between_two_categories_keeps_how_sure_it_is(tmp_path):
+    """Centred vectors of two categories are opposite: all cosines of a regression are 1 or -1."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    _, shown, recording = category_run(tmp_path)
+    rng = np.random.default_rng(1)
+    line = rng.standard_normal(6)
+    Embeddings(np.stack([line, -line]), ["cat", "dog"]).write(tmp_path / "gallery" / "clip.h5")
+    evidence = 2 * shown - 1 + 1.5 * rng.standard_normal(len(shown))
+    image = np.array(["cat", "dog"])[shown]
+    ones = np.ones(len(shown), int)
+    for system in ("tower", "shuffled"):
+        Prediction(
+            {"clip": -evidence[:, None] * line}, image, ones.astype(str), ones, recording
+        ).write(tmp_path / "systems" / system / "prediction.h5")
+    auc = find(evaluate_run(tmp_path, quiet=True), system="tower", subject="all", metric="auc")
+    rows = [recording == name for name in np.unique(recording)]
+    expected = [metrics.roc_auc_score(shown[r], evidence[r]) for r in rows]
+    assert auc.value == pytest.approx(np.mean(expected))
+    by_sign = [metrics.roc_auc_score(shown[r], evidence[r] > 0) for r in rows]
+    assert auc.value > np.mean(by_sign) + 0.05
 
 
 def test_recording_without_a_category_is_left_out_and_said(tmp_path):

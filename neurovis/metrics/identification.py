@@ -8,14 +8,54 @@ because models of different folds do not share a scale.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from neurovis.errors import NeurovisError
 from neurovis.metrics.base import Metric
-from neurovis.metrics.retrieval import place, top_credit
+from neurovis.metrics.retrieval import BLOCK_BYTES, cosine_blocks, place, top_credit
 from neurovis.metrics.statistics import N_DRAWS, interval, stratified_counts, t_interval
+
+
+def projection_blocks(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Length of each prediction along every category's vector, summed over targets.
+
+    A trial's nearest category is the one that cosines name, but its prediction keeps its length, which
+    says how sure the decoder is. Cosines alone would forget it: vectors of two categories, centred, are
+    opposite to each other, a regression's predictions lie on the line through them, and all their
+    cosines are 1 or -1.
+
+    Parameters
+    ----------
+    pairs : sequence of (array (row, dim), array (category, dim))
+        One pair per target: predictions and categories.
+
+    Yields
+    ------
+    rows : slice
+    similarity : array (row, category) float32
+        In units of the categories' mean length.
+
+    Raises
+    ------
+    NeurovisError
+        If the dims of a pair differ, or a vector is zero or not finite.
+    """
+    n_categories = max(len(gallery) for _, gallery in pairs)
+    step = max(1, BLOCK_BYTES // (4 * n_categories))
+    for blocks in zip(*(cosine_blocks([pair], step) for pair in pairs), strict=True):
+        rows, total = blocks[0][0], 0.0
+        for (prediction, gallery), (_, cosine) in zip(pairs, blocks, strict=True):
+            total = total + cosine * (_length(prediction[rows]) / _length(gallery).mean())[:, None]
+        yield rows, np.asarray(total, np.float32)
+
+
+def _length(vector: np.ndarray) -> np.ndarray:
+    flat = np.reshape(vector, (len(vector), -1))
+    return np.linalg.norm(flat.astype(np.float64), axis=1)
 
 
 def auc(

@@ -129,6 +129,7 @@ def score_categories(
     values, draws = identification.by_recording(metrics, similarity, shown, recording)
     names = np.unique(recording)
     about = {**common["about"], "n_rows": len(shown), "n_recordings": len(names)}
+    about["recordings"] = names.tolist()
     common, results = {**common, "about": about}, []
     for metric, value, drawn in zip(metrics, values, draws, strict=True):
         low, high = identification.wider_interval(value, drawn)

@@ -14,8 +14,10 @@ from neurovis.metrics.identification import (
     auc,
     balanced,
     by_recording,
+    projection_blocks,
     wider_interval,
 )
+from neurovis.metrics.retrieval import cosine_blocks
 from neurovis.metrics.statistics import stratified_counts
 
 metrics = pytest.importorskip("sklearn.metrics")
@@ -106,6 +108,23 @@ def test_interval_covers_the_truth_with_six_recordings(spread):
         low, high = wider_interval(value[0], draws[0])
         covered.append(low <= truth <= high)
     assert np.mean(covered) > 0.88
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 3), st.floats(1e-3, 1e3))
+def test_projections_answer_as_cosines_do_and_keep_the_length(seed, dim, factor):
+    rng = np.random.default_rng(seed)
+    vector, gallery = rng.standard_normal((7, dim)), rng.standard_normal((3, dim))
+    ((_, plain),) = projection_blocks([(vector, gallery)])
+    ((_, cosine),) = cosine_blocks([(vector, gallery)])
+    unit = np.linalg.norm(gallery, axis=1)
+    np.testing.assert_allclose(plain, vector @ (gallery.T / unit) / unit.mean(), atol=1e-4)
+    np.testing.assert_array_equal(np.argsort(plain, axis=1), np.argsort(cosine, axis=1))
+    ((_, larger),) = projection_blocks([(factor * vector, gallery)])
+    np.testing.assert_allclose(larger, factor * plain, rtol=1e-3, atol=1e-5 * factor)
+    # targets are summed, each in units of its own categories
+    ((_, two),) = projection_blocks([(vector, gallery), (factor * vector, factor * gallery)])
+    np.testing.assert_allclose(two, 2 * plain, rtol=1e-3, atol=1e-4)
 
 
 def test_bad_input_is_one_sentence():

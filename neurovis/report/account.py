@@ -117,7 +117,7 @@ def reproduce(material: Material) -> Markup:
     if "-" in prepared:
         name = prepared.rsplit("-", 1)[0]
         lines.append(
-            f"neurovis preprocess {name} --root RAW --out OUT     # gives OUT/prepared/{prepared}"
+            f"neurovis preprocess {name} --root RAW --out OUT [OPTIONS]     # gives OUT/prepared/{prepared}"
         )
         lines.append(f"neurovis train config.yaml --out OUT data.path=OUT/prepared/{prepared}")
     else:
@@ -126,7 +126,8 @@ def reproduce(material: Material) -> Markup:
         f"neurovis evaluate OUT/runs/{material.name}",
         f"neurovis report OUT/runs/{material.name}",
     ]
-    words = "config.yaml is the one in the run folder (printed in full above). A folder's name ends in the "
+    words = "config.yaml is the one in the run folder (printed in full above); OPTIONS are those that were "
+    words += "given to preprocessing, kept in config.yaml of the prepared folder. A folder's name ends in the "
     words += "fingerprint of everything that decides its content: another number after preprocessing means "
     words += "other recordings, other steps or another version."
     return Markup(el("pre", el("code", "\n".join(lines))) + el("p", words, class_="small"))

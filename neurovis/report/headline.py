@@ -127,6 +127,8 @@ def context(material: Material) -> Markup:
         parts.append(
             " Which picture of a category was shown is not known: pictures count by category."
         )
+    if material.category and len(material.subjects) == 1:
+        parts.append(" The interval is over trials and recordings of one person, not over people.")
     return el("p", *parts, class_="lede")
 
 

@@ -118,8 +118,10 @@ def recordings(material: Material) -> Markup | None:
         for s in material.select(head.name, name, head.about["n_averaged"])
         if s.about.get("recordings") == names
     ]
+    # "subject/recording"; a single subject goes without saying
+    labels = names if len(material.subjects) > 1 else [name.split("/", 1)[-1] for name in names]
     lines = []
-    for i, name in enumerate(names):
+    for i, name in enumerate(labels):
         values = [(s, float(s.per_item[i])) for s in found]
         lines.append(
             (name, [Mark(css(s.about["system"]), v, v, v, shown(s, v)) for s, v in values])
@@ -128,7 +130,7 @@ def recordings(material: Material) -> Markup | None:
     label = f"{metric_name(head.name)} of each recording that was left out"
     chart = dots(lines, label, head.chance, "" if head.name == "auc" else "%")
     rows = [
-        [name, *(shown(s, float(s.per_item[i])) for s in found)] for i, name in enumerate(names)
+        [name, *(shown(s, float(s.per_item[i])) for s in found)] for i, name in enumerate(labels)
     ]
     rows.append(["mean", *map(cell, found)])
     systems = [s.about["system"] for s in found]
@@ -229,8 +231,9 @@ def training(material: Material) -> Markup | None:
             curves(scores, "Top-5 retrieval on validation against epochs", "epoch", title, unit="%")
         )
     seconds = sum(float(row["seconds"]) for row in material.log if row.get("seconds"))
+    test = f"test {material.folds[0].unit}s"
     note = el("p", f"{seconds:.0f} s in all. Training stops where validation no longer gains; the best "
-              "epoch on validation is used, test images play no part.", class_="small")  # fmt: skip
+              f"epoch on validation is used, {test} play no part.", class_="small")  # fmt: skip
     shown_ = legend([(s, named(s)) for s in systems], chance=False)
     return Markup(shown_ + el("div", charts, class_="charts") + note)
 

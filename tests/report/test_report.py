@@ -444,7 +444,8 @@ def test_values_of_recordings_are_shown_where_kept(tmp_path):
     write_json(run / "scores.json", scores)
     words = page_of(run).text
     assert all(f"{value:.3f}" in words for value in scores["scores"][0]["per_item"])
-    assert "1/ses-1_run-6" in words
+    assert "ses-1_run-6" in words
+    assert "1/ses-1_run-6" not in words
 
 
 @pytest.mark.parametrize(

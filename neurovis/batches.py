@@ -260,7 +260,9 @@ def shuffled(
     images: np.ndarray, items: list[Item], recordings: Recordings, split: Split, seed: int
 ) -> np.ndarray:
     """Images permuted: among images per subject, or among trials within each recording."""
-    generator = np.random.default_rng(seed_of(seed, "shuffled"))
+    # folds get shuffles of their own: one for all would be right or wrong by luck in all of them alike
+    name = "shuffled" if split.unit == "image" else f"shuffled/{'/'.join(split.test)}"
+    generator = np.random.default_rng(seed_of(seed, name))
     images = images.copy()
     subjects = np.array([subject for subject, _ in items])
     if split.unit == "image":
@@ -268,7 +270,8 @@ def shuffled(
         names = np.unique(images)
         other = dict(zip(names, generator.permutation(names)))
         return np.array([other[image] for image in images], dtype=str)
-    place = np.array([recordings.trials[s].recording[rows[0]] for s, rows in items])
+    names = [trials.recording for trials in recordings.trials]
+    place = np.array([names[s][rows[0]] for s, rows in items])
     for subject in np.unique(subjects):
         for recording in np.unique(place[subjects == subject]):
             rows = np.flatnonzero((subjects == subject) & (place == recording))

@@ -40,7 +40,14 @@ class Target(Config):
     whiten: float = pydantic.Field(0.0, ge=0, le=1)
     embeddings: str = how("")
 
-    def vectors(self, stimuli: Stimuli, split: Split, out: Path, quiet: bool = False) -> Embeddings:
+    def vectors(
+        self,
+        stimuli: Stimuli,
+        split: Split,
+        out: Path,
+        quiet: bool = False,
+        shown: np.ndarray | None = None,
+    ) -> Embeddings:
         """Vectors of all images: `Embeddings` (image, dim).
 
         Parameters
@@ -50,6 +57,9 @@ class Target(Config):
             Its training images give centre, components and scales.
         out : Path
             Where embeddings are kept (``<out>/embeddings/``).
+        shown : array of str (trial,), optional
+            Category of each training trial, where stimuli are categories: the centre is their mean, so
+            that a regression tells categories apart by evidence alone, not by how frequent they are.
         """
         if self.embeddings:
             found = Embeddings.read(self.embeddings)
@@ -66,13 +76,18 @@ class Target(Config):
         reference = found.at(list(train)).reshape(len(train), -1)
         encoder = {**found.encoder, "target": {"centre": self.centre, "whiten": self.whiten}}
         encoder["target"]["components"] = self.components
-        return Embeddings(self._project(vector, reference), stimuli.image, encoder)
+        centre = None
+        if shown is not None:
+            centre = found.at(shown).reshape(len(shown), -1).mean(0, dtype=np.float64)
+        return Embeddings(self._project(vector, reference, centre), stimuli.image, encoder)
 
-    def _project(self, vector: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    def _project(
+        self, vector: np.ndarray, reference: np.ndarray, centre: np.ndarray | None = None
+    ) -> np.ndarray:
         if not self.centre and self.components is None:
             return vector
-        centre = reference.mean(0, dtype=np.float64)
-        vector, reference = vector - centre, reference - centre
+        middle = reference.mean(0, dtype=np.float64)
+        vector, reference = vector - (middle if centre is None else centre), reference - middle
         if self.components is None:
             scale = np.sqrt((reference**2).sum(1).mean() / reference.shape[1]) or 1.0
             return (vector / scale).astype(np.float32)

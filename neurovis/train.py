@@ -117,8 +117,10 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
             parts: dict[str, list] = {}
             for number, split in enumerate(recordings.folds):
                 fold = "" if len(recordings.folds) == 1 else f"-{number + 1:02d}"
+                by_recording = split.unit == "recording"
+                shown = recordings.items(split, "train")[1] if by_recording else None
                 vectors = {
-                    name: target.vectors(recordings.stimuli, split, out, quiet)
+                    name: target.vectors(recordings.stimuli, split, out, quiet, shown)
                     for name, target in experiment.targets.items()
                 }
                 setup = Setup(experiment, recordings, split, fold, vectors, partial, device, quiet)

@@ -251,13 +251,11 @@ def _encode(
             mine = fold[rows] == part
             parts[part].append(Moments.of(truth[rows][mine], [white[mine]]))
         begin += len(block)
-    sums = [_total(some) for some in parts if some]
-    everything = _total(sums)
+    everything = _total([one for some in parts for one in some])
     targets = np.split(np.eye(truth.shape[1]), cuts, axis=1)
     turns = [favour(everything.of_features(one), config.n_steps) for one in targets]
-    without = [everything - part for part in sums]
     # a part without trials of this subject takes the filters of all of them
-    without += [everything] * (config.n_folds - len(sums))
+    without = [everything - _total(some) if some else everything for some in parts]
     out = []
     for moments in [*without, everything]:
         filters, offsets, metrics = [], [], []

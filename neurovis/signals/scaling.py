@@ -129,6 +129,106 @@ def noise_covariance(blocks: Iterable[np.ndarray], mean: np.ndarray | None = Non
     return (1 - weight) * covariance + weight * level * np.eye(len(covariance))
 
 
+def mvnn_weights(image: Sequence[str], part: Sequence[str] | None = None) -> np.ndarray:
+    """What each trial counts in a covariance averaged over repeats, then images, then parts.
+
+    Parameters
+    ----------
+    image : array of str (trial,)
+        What was shown; its repeats share one weight.
+    part : array of str (trial,), optional
+        ``train`` or ``test`` where both are whitened together; each then counts half.
+
+    Returns
+    -------
+    array (trial,), float64
+        Sums to one.
+
+    Examples
+    --------
+    >>> mvnn_weights(["cat", "cat", "dog"]).tolist()
+    [0.25, 0.25, 0.5]
+    """
+    image = np.asarray(image)
+    part = np.zeros(len(image), int) if part is None else np.unique(part, return_inverse=True)[1]
+    _, unit = np.unique(image, return_inverse=True)
+    _, unit, repeats = np.unique(
+        np.stack([part, unit]), axis=1, return_inverse=True, return_counts=True
+    )
+    unit = unit.reshape(-1)
+    images = np.bincount(part[np.unique(unit, return_index=True)[1]])
+    return 1 / (len(images) * images[part] * repeats[unit])
+
+
+def mvnn_covariance(blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Mean over trials of each trial's own shrunk covariance of channels over time.
+
+    Parameters
+    ----------
+    blocks : iterable of (array (trial, channel, time), array (trial,))
+        Trials and what each counts (`mvnn_weights`), some at a time. Float64 input is computed in
+        float64; float32 is good to about 1e-7 of the greatest entry.
+
+    Returns
+    -------
+    array (channel, channel), float64
+        In the square of the signal's unit; `whitener` gives its power of -1/2.
+
+    Raises
+    ------
+    NeurovisError
+        If there is no trial, or a trial is too short to estimate from.
+
+    Notes
+    -----
+    Samples of a trial are centred and standardised per channel, shrunk by Ledoit and Wolf towards a
+    multiple of the identity and scaled back: the target is the diagonal of variances, so that loud
+    and quiet channels are shrunk alike. With z (channel, time) and R = zz'/time, the weight is
+    (mean over time of |z_t|^4 - |R|^2) / time over |R|^2 - trace(R)^2 / channel, cut to [0, 1]:
+    three products for a whole block. A channel that is flat in a trial adds nothing there.
+
+    References
+    ----------
+    Guggenmos et al. 2018, doi:10.1016/j.neuroimage.2018.02.044 (normalisation per epoch); Ledoit and
+    Wolf 2004, doi:10.1016/S0047-259X(03)00096-4
+    """
+    total, weights = 0.0, 0.0
+    for block, weight in blocks:
+        n_chans, n_times = block.shape[1:]
+        if n_times < 2:
+            raise NeurovisError(
+                f"whitening: trials of {n_times} sample, expected at least two to estimate a "
+                "covariance per trial; widen tmin and tmax or set whiten=none."
+            )
+        mean = block.mean(axis=2, keepdims=True)
+        centred = block - mean
+        covariance = np.matmul(centred, centred.transpose(0, 2, 1)) / block.dtype.type(n_times)
+        variance = np.einsum("ncc->nc", covariance).astype(np.float64)
+        # what rounding alone leaves of a flat channel
+        variance[variance <= (8 * np.finfo(block.dtype).eps * mean[:, :, 0]) ** 2] = 0
+        inverse = np.divide(1, variance, out=np.zeros_like(variance), where=variance > 0)
+        np.square(centred, out=centred)
+        energy = np.matmul(inverse[:, None].astype(block.dtype), centred)[:, 0]
+        fourth = np.einsum("nt,nt->n", energy, energy, dtype=np.float64) / n_times
+        root = np.sqrt(inverse).astype(block.dtype)
+        squares = np.einsum(
+            "nij,nij->n", *(covariance * root[:, :, None] * root[:, None],) * 2, dtype=np.float64
+        )
+        trace = (variance > 0).sum(axis=1)
+        distance = squares - trace**2 / n_chans
+        spread = np.minimum((fourth - squares) / n_times, distance)
+        shrink = np.divide(spread, distance, out=np.zeros(len(block)), where=distance > 0)
+        shrink = np.clip(shrink, 0, 1)
+        level = trace / n_chans
+        covariance *= (variance > 0)[:, :, None] & (variance > 0)[:, None]
+        total = total + np.tensordot(weight * (1 - shrink), covariance.astype(np.float64), axes=1)
+        total[np.diag_indices(n_chans)] += (weight * shrink * level) @ variance
+        weights += float(np.sum(weight))
+    if not weights:
+        raise NeurovisError("whitening: no training trial, expected at least one; set whiten=none.")
+    return total / weights
+
+
 def whitener(covariance: np.ndarray) -> np.ndarray:
     """Inverse symmetric square root of a covariance, array (channel, channel) float32.
 

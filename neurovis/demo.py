@@ -55,9 +55,10 @@ def demo(
         The report.
     """
     from neurovis.config import build, resolve, write_yaml
+    from neurovis.datasets import Dataset, load_datasets
     from neurovis.evaluate import evaluate_run, read_scores, table
     from neurovis.experiment import Experiment
-    from neurovis.prepare import Dataset, load_datasets, prepare
+    from neurovis.prepare import prepare
     from neurovis.report import report_run
     from neurovis.train import main as train
     from neurovis.world.simulate import simulate

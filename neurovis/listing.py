@@ -54,7 +54,7 @@ def family(name: str) -> type[Family]:
         raise NeurovisError(f"family {name!r} has no component yet; known: {', '.join(HOME)}.")
     importlib.import_module(HOME[name])
     if name == "datasets":
-        from neurovis.prepare import load_datasets
+        from neurovis.datasets import load_datasets
 
         load_datasets()
     return FAMILIES[name]

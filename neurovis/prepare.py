@@ -1,34 +1,27 @@
-"""From raw recordings to a prepared folder: the Dataset family and the shared command.
+"""From raw recordings to a prepared folder: the command that all datasets share.
 
-Comes in: a dataset that lists its recordings, reads one at a time and declares its stimuli. Goes out:
-``prepared/<dataset>-<fingerprint>/`` with ``sub-*/trials.h5`` and ``qc.html``, ``stimuli.csv`` and the
-splits. Runs are read one after the other, so that memory is bounded by one of them; what needs the
-training trials of all runs (scaling, whitening) is done in a second pass over the trials on disk. A
-subject that fails leaves the rest going; the same command again does only what is missing.
+Comes in: a `neurovis.datasets.Dataset`. Goes out: ``prepared/<dataset>-<fingerprint>/`` with
+``sub-*/trials.h5`` and ``qc.html``, ``stimuli.csv`` and the splits. A subject that fails leaves the rest
+going; the same command again does only what is missing. How many work at it changes no byte.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
 import os
-import pkgutil
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pydantic
-
-from neurovis.config import Family, fingerprint, load_yaml, override, resolve, to_dict
+from neurovis.config import Config, build, fingerprint, load_yaml, override, resolve, to_dict
+from neurovis.datasets import Dataset, Recording, load_datasets
 from neurovis.errors import NeurovisError, UsageError, unknown
-from neurovis.progress import progress, say
+from neurovis.parallel import Workers
+from neurovis.progress import say
 from neurovis.records import Split, Stimuli
-from neurovis.signals.chain import Steps
-from neurovis.signals.subject import Events, Recording, learns, write_epochs, write_trials
 from neurovis.store import (
     artefact,
     artefact_path,
@@ -39,114 +32,7 @@ from neurovis.store import (
     write_json,
 )
 
-__all__ = ["Dataset", "Events", "Recording", "Steps", "load_datasets", "main", "prepare"]
-
-
-class Dataset(Family, family="datasets"):
-    """A dataset of raw recordings: subclass it in one file of ``preprocessing/``.
-
-    Parameters
-    ----------
-    steps : Steps
-        Options given by name change the dataset's own defaults one by one.
-    validation : float
-        Share of the training concepts (of the training images, below ten concepts) whose images
-        validate; with left-out recordings, the one after the test recording validates.
-    seed : int
-        Of the validation part.
-    """
-
-    steps: Steps = Steps()
-    validation: float = pydantic.Field(0.1, ge=0, lt=1)
-    seed: int = 0
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _keep_own_steps(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("steps"), dict):
-            own = cls.model_fields["steps"].default
-            return {**value, "steps": Steps(**{**dict(own), **value["steps"]})}
-        return value
-
-    def recordings(self, root: Path) -> list[Recording]:
-        """All recordings under `root`, in order."""
-        raise NotImplementedError
-
-    def read(self, root: Path, recording: Recording) -> tuple[Any, Events]:
-        """Open one recording (mne.io.BaseRaw, not loaded) and its events."""
-        raise NotImplementedError
-
-    def stimuli(self, root: Path) -> Stimuli:
-        """The stimuli of all recordings, with their folder; `set` says what is test."""
-        raise NotImplementedError
-
-    def splits(self, stimuli: Stimuli, recordings: Sequence[Recording]) -> list[Split]:
-        """One split, or one per fold."""
-        return [split_images(stimuli, self.validation, self.seed)]
-
-    def extras(self, root: Path, subject: str) -> dict[str, Path]:
-        """Files to copy beside a subject's trials: name there to source."""
-        return {}
-
-    def shared(self, root: Path) -> dict[str, Path]:
-        """Files to copy beside ``stimuli.csv``: name there to source."""
-        return {}
-
-
-def load_datasets() -> dict[str, type[Dataset]]:
-    """Import every module of ``preprocessing/``; give all datasets by name."""
-    from importlib.util import find_spec
-
-    # an installed neurovis holds it; a bare clone on the path has it beside the library
-    package = "neurovis.preprocessing" if find_spec("neurovis.preprocessing") else "preprocessing"
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        importlib.import_module(f"{package}.{module.name}")
-    return dict(sorted(Dataset.members.items()))
-
-
-def split_images(stimuli: Stimuli, validation: float, seed: int) -> Split:
-    """Split by image id: test as declared, validation from whole training concepts.
-
-    Validation concepts are not in training, so that early stopping sees what the test asks:
-    concepts never seen. Below ten training concepts single images are drawn instead.
-
-    Raises
-    ------
-    NeurovisError
-        If a side is empty or one picture is on two sides.
-    """
-    train = stimuli.image[stimuli.set == "train"]
-    concept = stimuli.concept[stimuli.set == "train"]
-    unit = concept if len(np.unique(concept)) >= 10 else train
-    groups = np.unique(unit)
-    count = min(max(1, round(validation * len(groups))), len(groups) - 1) if validation else 0
-    chosen = np.random.default_rng(seed).permutation(groups)[:count]
-    held = np.isin(unit, chosen)
-    split = Split(train[~held], train[held], stimuli.image[stimuli.set == "test"])
-    split.check(stimuli)
-    return split
-
-
-def split_recordings(names: Sequence[str], validate: bool = True) -> list[Split]:
-    """Leave each recording out in turn; the next one validates where three or more are there.
-
-    Raises
-    ------
-    NeurovisError
-        If there are fewer than two recordings.
-    """
-    names = list(dict.fromkeys(names))
-    if len(names) < 2:
-        raise NeurovisError(
-            f"split: found {len(names)} recording, expected at least two to leave one out; "
-            "add recordings."
-        )
-    folds = []
-    for number, test in enumerate(names):
-        held = [names[(number + 1) % len(names)]] if validate and len(names) > 2 else []
-        train = [name for name in names if name not in (test, *held)]
-        folds.append(Split(train, held, (test,), unit="recording"))
-    return folds
+__all__ = ["main", "prepare"]
 
 
 def prepare(
@@ -156,6 +42,7 @@ def prepare(
     subject: Sequence[str] | None = None,
     n_jobs: int = 1,
     quiet: bool = False,
+    workers: Workers | None = None,
 ) -> Path:
     """Preprocess a dataset.
 
@@ -169,9 +56,11 @@ def prepare(
     subject : sequence of str, optional
         Only these; others can be added later by the same command.
     n_jobs : int
-        Subjects at a time.
+        Processes: over subjects, and over the runs of each where there are more than subjects.
     quiet : bool
         No progress bars.
+    workers : Workers, optional
+        In place of `n_jobs`: a cluster.
 
     Returns
     -------
@@ -183,8 +72,7 @@ def prepare(
     NeurovisError
         If a subject failed, after the others were done.
     """
-    from joblib import Parallel, delayed
-
+    workers = workers or Workers(n_jobs=n_jobs)
     root = Path(root)
     if not root.is_dir():
         raise NeurovisError(
@@ -198,10 +86,11 @@ def prepare(
     subjects = _select(subject, list(dict.fromkeys(r.subject for r in recordings)))
     stimuli = dataset.stimuli(root)
     splits = dataset.splits(stimuli, recordings)
-    if len(splits) > 1 and learns(dataset.steps):
+    if len(splits) > 1 and dataset.learns:
         raise UsageError(
-            "steps.scaling, steps.whiten: with left-out recordings the training trials differ from "
-            "fold to fold; expected scaling=constant or none and whiten=none."
+            "scaling, whitening: with left-out recordings the training trials differ from fold to "
+            "fold; expected options that learn from none of them, such as scaling=constant or none and "
+            "whiten=none (fMRI: standardise=none or learn=recording)."
         )
     inputs = {
         "recordings": fingerprint([(r.subject, r.name, _mark(r.file)) for r in recordings]),
@@ -223,22 +112,17 @@ def prepare(
             name = "split.json" if len(splits) == 1 else f"split-{number:02d}.json"
             split.write(partial / name)
         todo = [who for who in subjects if not done(partial, who)]
-        alone = n_jobs == 1 or len(todo) < 2
-        tasks = (
-            delayed(_try_subject)(
-                dataset, root, [r for r in recordings if r.subject == who], stimuli, splits,
-                partial, quiet or not alone,
+        tasks = [
+            (
+                dataset, root, [r for r in recordings if r.subject == who], stimuli, splits[0],
+                partial, workers.inside(len(todo)), quiet or len(todo) > 1 < workers.n_jobs,
             )
             for who in todo
-        )  # fmt: skip
-        made = Parallel(n_jobs=1 if alone else n_jobs, return_as="generator")(tasks)
-        failed = [
-            f"sub-{who}: {said}"
-            for who, said in zip(
-                todo, progress(made, "subjects", total=len(todo), quiet=quiet or alone)
-            )
-            if said
-        ]
+        ]  # fmt: skip
+        logs = Path(out) / "jobs"
+        alone = workers.n_jobs == 1 or len(todo) < 2
+        said = workers.map(_try_subject, tasks, logs, "subjects", quiet or alone)
+        failed = [f"sub-{who}: {why}" for who, why in zip(todo, said) if why]
         if failed:
             raise NeurovisError(
                 f"{len(failed)} of {len(todo)} subjects failed (the others are kept): "
@@ -313,33 +197,27 @@ def prepare_subject(
     root: Path,
     recordings: list[Recording],
     stimuli: Stimuli,
-    splits: Sequence[Split],
+    split: Split,
     folder: Path,
+    workers: Workers,
     quiet: bool = False,
 ) -> None:
     """Write ``sub-*/trials.h5``, ``qc.html`` and, last, ``qc.json`` of one subject."""
-    from neurovis.report.qc import write_page
-
     subject = recordings[0].subject
+    for recording in recordings:
+        if recording.problem:
+            raise NeurovisError(recording.problem)
     target = folder / f"sub-{subject}"
     with says_disk_full(target):
         remove(target)
         target.mkdir(parents=True)
-        epochs = target / "epochs.h5"
-        log = write_epochs(
-            epochs, dataset.steps, recordings, lambda recording: dataset.read(root, recording),
-            stimuli, dataset.component, quiet,
-        )  # fmt: skip
-        write_trials(target / "trials.h5", dataset.steps, splits[0], epochs, log)
-        epochs.unlink()
+        qc = dataset.write_subject(root, recordings, stimuli, split, target, workers, quiet)
         for name, source in dataset.extras(root, subject).items():
             shutil.copyfile(source, target / name)
-        write_page(target / "qc.html", log, to_dict(dataset.steps))
-        write_json(
-            target / "qc.json", {"format": "neurovis-qc", "format_version": 1, **log.summary()}
-        )
-    n = sum(run["trials"] for run in log.runs)
-    say(f"sub-{subject}: {n} trials, {len(log.dropped)} channels dropped", quiet)
+        write_json(target / "qc.json", {"format": "neurovis-qc", "format_version": 1, **qc})
+    n = sum(run["trials"] for run in qc["runs"])
+    kind = "voxels" if "voxels" in qc else "channels"
+    say(f"sub-{subject}: {n} trials, {len(qc['dropped'])} {kind} dropped", quiet)
 
 
 def main(name: str, argv: Sequence[str] | None = None) -> int:
@@ -353,37 +231,52 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
         Words after the program's name. Options of the dataset and of its steps are given as
         ``--l-freq 1`` or ``steps.l_freq=1``.
     """
-    fields = load_datasets()[name].model_fields
-    steps = Steps.model_fields
+    cls = load_datasets()[name]
+    fields = cls.model_fields
+    inner = {
+        f: type(v.default).model_fields for f, v in fields.items() if isinstance(v.default, Config)
+    }
     module = f"preprocessing.{name}"
+    of_parts = "; ".join(f"of {part}: {', '.join(names)}" for part, names in inner.items())
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=f"Preprocess {name!r} recordings into OUT/prepared.",
-        epilog=f"options of the dataset: {', '.join(f for f in fields if f != 'steps')}; of its steps: "
-        f"{', '.join(steps)}; as --option value or key=value. Example: python -m {module} "
-        "--root raw --out out --subject 1 --l-freq 0.5 steps.whiten=none",
+        epilog=f"recipes: {', '.join(cls.recipes)}. Options of the dataset: "
+        f"{', '.join(f for f in fields if f not in inner)}; {of_parts}; as --option value or key=value. "
+        f"Example: python -m {module} --root raw --out out --subject 1 --recipe clean",
     )
     parser.add_argument("--root", required=True, help="where the raw recordings are")
     parser.add_argument("--out", required=True, help="goes to OUT/prepared/...")
     parser.add_argument("--subject", action="append", help="only this one; repeatable")
     parser.add_argument("--config", help="YAML with options")
-    parser.add_argument("--n-jobs", type=int, default=1, help="subjects at a time")
+    parser.add_argument("--n-jobs", type=int, default=1, help="processes, over subjects and runs")
+    parser.add_argument("--cluster", default="none", help="slurm: one array job over subjects")
+    parser.add_argument("--partition", default="", help="of the cluster")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--print-config", action="store_true", help="print the options and stop")
     parser.add_argument("--debug", action="store_true", help="traceback on errors")
     options, rest = parser.parse_known_args(argv)
     try:
         given = load_yaml(options.config) if options.config else {}
-        words = _overrides(rest, fields, steps)
+        words = _overrides(rest, fields, inner)
         dataset = resolve(Dataset, override({**given, "name": name}, words))
         if options.print_config:
             import yaml
 
             print(yaml.safe_dump(to_dict(dataset), sort_keys=False, allow_unicode=True), end="")
             return 0
-        folder = prepare(
-            dataset, options.root, options.out, options.subject, options.n_jobs, options.quiet
+        workers = build(
+            Workers,
+            {
+                "n_jobs": options.n_jobs,
+                "cluster": options.cluster,
+                "partition": options.partition,
+            },
         )
+        folder = prepare(
+            dataset, options.root, options.out, options.subject, quiet=options.quiet,
+            workers=workers,
+        )  # fmt: skip
     except NeurovisError as error:
         if options.debug:
             raise
@@ -396,8 +289,9 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _overrides(words: list[str], fields: Any, steps: Any) -> list[str]:
+def _overrides(words: list[str], fields: Any, inner: dict[str, Any]) -> list[str]:
     """``--l-freq 1`` and ``l_freq=1`` to ``steps.l_freq=1``."""
+    part = {name: f"{part}.{name}" for part, names in inner.items() for name in names}
     out, place = [], 0
     while place < len(words):
         word = words[place]
@@ -414,8 +308,10 @@ def _overrides(words: list[str], fields: Any, steps: Any) -> list[str]:
             if not equals:
                 raise UsageError(f"option {word!r}: expected --option value or key=value.")
         root = key.partition(".")[0]
-        if root not in fields and root not in steps:
-            raise UsageError(unknown("option", root, [*fields, *steps]))
-        out.append(f"{key if root in fields else f'steps.{key}'}={value}")
+        if root not in fields and root not in part:
+            raise UsageError(unknown("option", root, [*fields, *part]))
+        if root not in fields:
+            key = part[root] + key.removeprefix(root)
+        out.append(f"{key}={value}")
         place += 1
     return out

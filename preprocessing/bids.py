@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 import pydantic
 
+from neurovis.datasets import Events, Recording, SensorData
 from neurovis.errors import NeurovisError, UsageError, unknown
-from neurovis.prepare import Dataset, Events, Recording, main
+from neurovis.prepare import main
 from neurovis.records import Stimuli
 from neurovis.signals.epochs import read_triggers
 from neurovis.signals.recording import foreign, open_recording
@@ -30,7 +31,7 @@ ABSENT = ("", "n/a", "N/A", "nan", "NaN")
 IMAGE_COLUMNS = ("image", "stim_file", "stim")
 
 
-class FromTable(Dataset):
+class FromTable(SensorData):
     """What datasets with tables of events share.
 
     Parameters

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import pydantic
 
+from neurovis.datasets import Events, Recording, SensorData, split_recordings
 from neurovis.errors import NeurovisError, UsageError
-from neurovis.prepare import Dataset, Events, Recording, main, split_recordings
+from neurovis.prepare import main
 from neurovis.records import Split, Stimuli
 from neurovis.signals.chain import Steps
 from neurovis.signals.recording import foreign
@@ -32,7 +33,7 @@ GAP = 0.1  # s; chunks arrive later than this only where samples were lost
 NEIGHBOURS = 64  # samples on either side that tell a lost sample from a late chunk
 
 
-class LslCsv(Dataset, name="lsl_csv"):
+class LslCsv(SensorData, name="lsl_csv"):
     """Recordings of muse-lsl or eeg-notebooks.
 
     Parameters

@@ -10,17 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurovis.config import resolve
-from neurovis.errors import NeurovisError, UsageError
-from neurovis.prepare import (
+from neurovis.datasets import (
     Dataset,
     load_datasets,
-    main,
-    prepare,
     split_images,
     split_recordings,
 )
+from neurovis.errors import NeurovisError, UsageError
+from neurovis.prepare import main, prepare
 from neurovis.records import Split, Stimuli, Trials
-from neurovis.signals.subject import Scaling
+from neurovis.signals.standardise import Scaling
 
 load_datasets()
 STEPS = {"sfreq": 125.0, "tmax": 0.4, "l_freq": 0.5, "h_freq": 40.0}
@@ -44,7 +43,8 @@ def script(root, out, before):
         f"""
 import os, signal, sys
 from neurovis.config import resolve
-from neurovis.prepare import Dataset, load_datasets, prepare
+from neurovis.datasets import Dataset, load_datasets
+from neurovis.prepare import prepare
 cls = load_datasets()["bids"]
 plain = cls.read
 def read(self, root, recording):

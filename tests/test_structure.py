@@ -23,10 +23,10 @@ ORDER = """
 errors
 progress
 config
-store safe_pickle
+parallel store safe_pickle
 records arrays
 signals images decoder metrics report
-brain world
+brain world datasets
 losses
 batches targets prepare imports
 manifest log experiment evaluate

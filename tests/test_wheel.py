@@ -54,7 +54,7 @@ def test_the_wheel_works_away_from_the_clone(wheel, tmp_path):
     assert "neurovis = neurovis.cli:main" in entry.read_text()
     code = (
         "import neurovis, sys\nfrom neurovis.cli import main\n"
-        "from neurovis.manifest import manifests\nfrom neurovis.prepare import load_datasets\n"
+        "from neurovis.manifest import manifests\nfrom neurovis.datasets import load_datasets\n"
         "print(neurovis.__file__, *manifests().values(), *sorted(load_datasets()), sep='\\n')\n"
         "sys.exit(main(['--version']))"
     )

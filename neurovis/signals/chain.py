@@ -153,8 +153,9 @@ def process_run(
     Parameters
     ----------
     steps : Steps
-    signal : array (channel, time) float32, SI
-        Missing samples are NaN; they are bridged **in place**, and trials over them rejected.
+    signal : array or array-like (channel, time) float32, SI
+        Sliced some channels at a time. Missing samples are NaN; they are bridged **in place**, and
+        trials over them rejected.
     sfreq : float, Hz
     onset : array (event,), s from the first sample
     names, types : sequence of str (channel,)
@@ -177,25 +178,37 @@ def process_run(
             f"events: event {beyond[0]} is at {onset[beyond[0]]:.3f} s, the recording lasts "
             f"{duration:.3f} s; it is truncated, or these are another run's events: fetch it again."
         )
-    lost, missing = _bridge(signal)
     chain = steps.chain(sfreq)
     count = n_samples(steps.tmin, steps.tmax, steps.sfreq or sfreq)
     index = windows(onset, steps.tmin, count, chain.filtered_sfreq, chain.every)
     n_filtered = -(-signal.shape[1] * chain.ratio.numerator // chain.ratio.denominator)
     reasons = np.where(inside(index, n_filtered), "", "window beyond the recording").astype(object)
-    spans = [*spans, *((a / sfreq, b / sfreq, "samples missing") for a, b in missing)]
-    for start, stop, label in spans:
-        hit = (onset + steps.tmin < stop) & (onset + steps.tmax > start) & (reasons == "")
-        reasons[hit] = label
+
+    def leave_out(spans: Sequence[tuple[float, float, str]]) -> None:
+        for start, stop, label in spans:
+            hit = (onset + steps.tmin < stop) & (onset + steps.tmax > start) & (reasons == "")
+            reasons[hit] = label
+
+    leave_out(spans)
     kept = np.flatnonzero(reasons == "")
     out = np.empty((len(kept), len(signal), count), np.float32)
     before, after = [], []
+    lost: dict[int, str] = {}
+    gone = np.zeros(signal.shape[1], bool)
     flat_index = index[kept].ravel()
-    for where, filtered, power in chain.blocks(signal, power=True):
+    blocks = chain.blocks(
+        signal, power=True, mend=lambda block, first: _bridge(block, first, lost, gone)
+    )
+    for where, filtered, power in blocks:
         cut = filtered[:, flat_index].reshape(len(filtered), len(kept), count)
         out[:, where] = cut.transpose(1, 0, 2)
         before.append(power[0])
         after.append(power[1])
+    edges = np.flatnonzero(np.diff(gone.astype(np.int8), prepend=0, append=0))
+    leave_out([(a / sfreq, b / sfreq, "samples missing") for a, b in zip(edges[::2], edges[1::2])])
+    whole = reasons[kept] == ""
+    if not whole.all():
+        kept, out = kept[whole], out[whole]
     times = steps.tmin + np.arange(count) / (steps.sfreq or sfreq)
     subtract_baseline(out, times, steps.baseline)
     bad = dict.fromkeys((n for n in known_bad if n in names), "marked in the dataset")
@@ -225,21 +238,28 @@ def process_run(
     )
 
 
-def _bridge(signal: np.ndarray) -> tuple[dict[int, str], list[tuple[int, int]]]:
-    """Fill missing samples in place; give the channels lost, and the stretches missing in others."""
-    lost: dict[int, str] = {}
-    gone = np.zeros(signal.shape[1], bool)
-    for channel, row in enumerate(signal):
+def _bridge(block: np.ndarray, first: int, lost: dict[int, str], gone: np.ndarray) -> None:
+    """Fill missing samples of some channels in place.
+
+    Parameters
+    ----------
+    block : array (channel, time)
+    first : int
+        Number of its first channel.
+    lost : dict of int to str
+        Takes in the channels of which too much is missing, and why.
+    gone : array (time,) of bool
+        Takes in where samples are missing in others.
+    """
+    for number, row in enumerate(block, start=first):
         # a sum is finite exactly where all samples are, and needs no memory
         if np.isfinite(row.sum(dtype=np.float64)):
             continue
         hole = ~np.isfinite(row)
         if hole.mean() > 0.2:
-            lost[channel] = f"{100 * hole.mean():.0f} % not finite"
+            lost[number] = f"{100 * hole.mean():.0f} % not finite"
             row[:] = 0
             continue
         where = np.flatnonzero(hole)
         row[where] = np.interp(where, np.flatnonzero(~hole), row[~hole])
         gone |= hole
-    edges = np.flatnonzero(np.diff(gone.astype(np.int8), prepend=0, append=0))
-    return lost, list(zip(edges[::2].tolist(), edges[1::2].tolist()))

@@ -8,7 +8,7 @@ that is not below the recorded rate: epochs then start within half a recorded sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -18,6 +18,7 @@ import numpy as np
 from neurovis.errors import UsageError
 
 BLOCK = 16  # channels per FFT: enough to vectorise, little enough to keep memory flat
+BLOCK_SAMPLES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -132,19 +133,26 @@ class Chain:
         return gain.astype(np.float32)
 
     def blocks(
-        self, signal: np.ndarray, pad: str = "reflect", power: bool = False
+        self,
+        signal: np.ndarray,
+        pad: str = "reflect",
+        power: bool = False,
+        mend: Callable[[np.ndarray, int], None] | None = None,
     ) -> Iterator[tuple[slice, np.ndarray, tuple[np.ndarray, np.ndarray] | None]]:
         """Filter a run, some channels at a time.
 
         Parameters
         ----------
-        signal : array (channel, time) float32
-            Finite; not modified.
+        signal : array or array-like (channel, time) float32
+            Sliced some channels at a time; finite, or made so by `mend`.
         pad : "reflect" or "zero"
             What lies beyond the ends: the signal mirrored at its end points, as in MNE, or nothing
             (right for response kernels).
         power : bool
             Also give the power before and after in bins of 1 Hz.
+        mend : callable, optional
+            Called with each slice, array (channel, time), and the number of its first channel, before it
+            is filtered; changes it in place.
 
         Yields
         ------
@@ -166,8 +174,12 @@ class Chain:
         start, length = before // down * up, -(-n_times * up // down)
         scale = np.float32(n_out / n_fft)
         edges = _one_hertz_edges(self.sfreq, n_fft) if power else None
-        for first in range(0, len(signal), BLOCK):
-            block = signal[first : first + BLOCK]
+        # long runs some channels at a time, so that the work's memory does not grow with them
+        size = int(np.clip(BLOCK_SAMPLES // n_fft, 1, BLOCK))
+        for first in range(0, len(signal), size):
+            block = signal[first : first + size]
+            if mend is not None:
+                mend(block, first)
             # an offset far above the signal would cost float32 its digits
             offset = np.float32(0)
             if pad == "reflect":

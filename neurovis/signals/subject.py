@@ -1,75 +1,36 @@
-"""One subject: recordings to ``trials.h5`` in two passes.
+"""One subject, first pass: recordings to epochs in SI units on disk.
 
-Comes in: a function that opens each run with its events. Goes out: the subject's trials on disk and a
-log of what was rejected and why. The first pass holds one run in memory and writes epochs in SI units;
-the second scales, clamps and whitens them in blocks, with what the training trials of all runs taught.
+Comes in: a function that opens each run with its events. Goes out: ``epochs.h5`` and a log of what was
+rejected and why. Each process holds one run; runs may be worked on by several, and are written in
+order. `neurovis.signals.standardise` follows with what the training trials of all runs teach.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurovis.config import to_dict
-from neurovis.errors import NeurovisError
+from neurovis.errors import NeurovisError, UsageError
+from neurovis.parallel import Workers
 from neurovis.progress import progress
-from neurovis.records import Split, Stimuli, Trials, TrialsWriter, opened
+from neurovis.records import Stimuli, TrialsWriter
 from neurovis.signals.chain import Run, Steps, process_run
 from neurovis.signals.channels import pick_channels
-from neurovis.signals.epochs import repeat_index
+from neurovis.signals.epochs import n_samples, rejections, subtract_baseline
+from neurovis.signals.filters import Chain
 from neurovis.signals.recording import bad_spans, channel_facts, read_signal
-from neurovis.signals.scaling import (
-    apply_scale,
-    constant_scale,
-    noise_covariance,
-    robust_scale,
-    standard_scale,
-    whiten,
-    whitener,
-)
-from neurovis.store import dataset, open_h5
+from neurovis.signals.sources import Continuous, Epochs, Recording
 
-BLOCK = 128  # trials at a time in the second pass
-ROBUST_TRIALS = 512  # median and quartiles are taken over at most so many, evenly spread
+BLOCK = 512  # trials at a time
 POSITION_TOLERANCE = 0.02  # m; re-digitised caps differ by millimetres
 
-
-@dataclass(frozen=True)
-class Recording:
-    """One run of one subject, not yet opened."""
-
-    subject: str
-    session: str
-    run: str
-    file: Path
-
-    @property
-    def name(self) -> str:
-        """``ses-<session>_run-<run>``, as in splits."""
-        return f"ses-{self.session}_run-{self.run}"
-
-
-@dataclass(frozen=True)
-class Events:
-    """What was shown when in one run.
-
-    Parameters
-    ----------
-    onset : array (event,), s from the recording's first sample
-    image : array of str (event,)
-    notes : tuple of str
-        What was found on the way, for the QC page.
-    """
-
-    onset: np.ndarray
-    image: np.ndarray
-    notes: tuple[str, ...] = field(default=())
+Source = Any
+"""What a dataset's reader gives: mne.io.BaseRaw or `Continuous`, or `Epochs`."""
 
 
 @dataclass
@@ -92,27 +53,40 @@ class SubjectLog:
     sfreq: float = 0.0
     recorded_sfreq: float = 0.0
     tmin: float = 0.0
+    unit: str = ""
 
     def add(self, recording: Recording, run: Run, sets: np.ndarray, notes: Sequence[str]) -> None:
         """Take in one run; `sets` (trial,) tells training from test."""
         reasons: dict[str, int] = {}
         for reason in run.rejected.values():
             reasons[reason] = reasons.get(reason, 0) + 1
-        self.runs.append(
-            {
-                "name": recording.name,
-                "trials": len(run.kept),
-                "rejected": reasons,
-                "bad": run.bad,
-                "notes": list(notes),
-            }
-        )
+        self._count(recording, len(run.kept), reasons, run.bad, notes)
         self.frequency = run.frequency
         self.before, self.after = self.before + run.before, self.after + run.after
         for name in np.unique(sets):
-            total = run.signal[sets == name].sum(axis=0, dtype=np.float64)
+            total = _sum(run.signal, np.flatnonzero(sets == name))
             self.evoked[name] = self.evoked.get(name, 0) + total
             self.n_evoked[name] = self.n_evoked.get(name, 0) + int((sets == name).sum())
+
+    def _count(
+        self,
+        recording: Recording,
+        trials: int,
+        reasons: dict[str, int],
+        bad: dict[str, str],
+        notes: Sequence[str],
+    ) -> None:
+        """One entry per recording, however many parts it comes in."""
+        if not self.runs or self.runs[-1]["name"] != recording.name:
+            self.runs.append(
+                {"name": recording.name, "trials": 0, "rejected": {}, "bad": {}, "notes": []}
+            )
+        entry = self.runs[-1]
+        entry["trials"] += trials
+        for reason, count in reasons.items():
+            entry["rejected"][reason] = entry["rejected"].get(reason, 0) + count
+        entry["bad"] |= bad
+        entry["notes"] += notes
 
     def summary(self) -> dict[str, Any]:
         """Plain data: runs with what was rejected and why, and channels dropped."""
@@ -125,16 +99,68 @@ class SubjectLog:
         }
 
 
+@dataclass(frozen=True)
+class Montage:
+    """The wanted channels of a subject, as its first recording has them."""
+
+    names: list[str]
+    types: list[str]
+    position: np.ndarray
+    sfreq: float
+    file: str
+
+    def order(self, other: Montage) -> np.ndarray:
+        """Order that brings another run's channels into this one's, or a sentence on what differs."""
+        if abs(other.sfreq - self.sfreq) > 1e-6 * other.sfreq:
+            raise NeurovisError(
+                f"sampling rate {other.sfreq:g} Hz, expected {self.sfreq:g} Hz as in {self.file}; leave "
+                "this run out or resample it beforehand."
+            )
+        odd = sorted(set(other.names) ^ set(self.names))
+        if odd:
+            which = "missing" if odd[0] in self.names else "new"
+            raise NeurovisError(
+                f"channel {odd[0]!r} is {which} ({len(odd)} differ), expected the montage of "
+                f"{self.file}; pick channels that all runs have."
+            )
+        order = np.array([other.names.index(name) for name in self.names])
+        far = np.linalg.norm(other.position[order] - self.position, axis=1)
+        if (far > POSITION_TOLERANCE).any():
+            worst = int(np.nanargmax(far))
+            raise NeurovisError(
+                f"channel {self.names[worst]!r} is {1000 * far[worst]:.0f} mm from where it is in "
+                f"{self.file}, expected the same montage (within "
+                f"{1000 * POSITION_TOLERANCE:.0f} mm); correct the positions or leave this run out."
+            )
+        return order
+
+
+def montage_of(source: Source, picks: Sequence[str], file: Path) -> tuple[np.ndarray, Montage]:
+    """Rows of the wanted channels, and what they are."""
+    if isinstance(source, Continuous | Epochs):
+        names, types = list(source.names), list(source.types)
+        position, sfreq = np.asarray(source.position, float), float(source.sfreq)
+    else:
+        names, types, position = channel_facts(source)
+        sfreq = float(source.info["sfreq"])
+    chosen = pick_channels(names, types, picks)
+    return chosen, Montage(
+        [names[i] for i in chosen], [types[i] for i in chosen], position[chosen], sfreq, file.name
+    )
+
+
 def write_epochs(
     path: Path,
     steps: Steps,
     recordings: Sequence[Recording],
-    read: Callable[[Recording], tuple[Any, Events]],
+    read: Callable[[Path, Recording], Any],
+    root: Path,
     stimuli: Stimuli,
     name: str,
+    workers: Workers | None = None,
     quiet: bool = False,
 ) -> SubjectLog:
-    """First pass: runs to epochs in SI units, one run in memory at a time.
+    """First pass: runs to epochs in SI units.
 
     Parameters
     ----------
@@ -144,11 +170,14 @@ def write_epochs(
     recordings : sequence of Recording
         Of one subject.
     read : callable
-        Opens a recording: mne.io.BaseRaw, not loaded, and its events.
+        Opens a recording under `root`: signals, not loaded, and events; or `Epochs`.
+    root : Path
     stimuli : Stimuli
         Every event's image must be in it.
     name : str
         Of the dataset.
+    workers : Workers
+        For the runs; the file does not depend on it.
     quiet : bool
 
     Raises
@@ -156,40 +185,203 @@ def write_epochs(
     NeurovisError
         If rate or montage differ between runs, or a run cannot be read; the file is named.
     """
-    log = SubjectLog(recordings[0].subject, name)
-    with contextlib.ExitStack() as stack:
-        writer = None
-        for recording in progress(recordings, f"sub-{log.subject}", quiet=quiet, unit="run"):
-            with _named(recording):
-                raw, events = read(recording)
-                sfreq = float(raw.info["sfreq"])
-                names, types, position = channel_facts(raw)
-                picks = pick_channels(names, types, steps.picks)
-                facts = [names[i] for i in picks], [types[i] for i in picks], position[picks]
-                if writer is None:
-                    log.names, log.types, log.position = facts
-                    log.recorded_sfreq, log.sfreq = sfreq, steps.sfreq or sfreq
-                    log.tmin = steps.tmin
-                    writer = stack.enter_context(TrialsWriter(path, **_about(log)))
-                picks = picks[_same_as_first(log, recordings[0], facts, sfreq)]
-                row = stimuli.index(events.image)
-                signal = read_signal(raw, picks, recording.file)
-                run = process_run(
-                    steps, signal, sfreq, events.onset, log.names, log.types, log.position,
-                    raw.info["bads"], bad_spans(raw),
-                )  # fmt: skip
-                sets = stimuli.set[row[run.kept]]
-                log.add(recording, run, sets, events.notes)
-                if len(run.kept):
-                    writer.append(
-                        run.signal,
-                        image=events.image[run.kept],
-                        session=recording.session,
-                        run=recording.run,
-                        set=sets,
-                        onset=events.onset[run.kept],
-                    )
+    workers = workers or Workers()
+    log = SubjectLog(recordings[0].subject, name, tmin=steps.tmin)
+    with _named(recordings[0]):
+        source = read(root, recordings[0])
+        cut = isinstance(source, Epochs)
+        _, montage = montage_of(source if cut else source[0], steps.picks, recordings[0].file)
+    log.names, log.types, log.position = montage.names, montage.types, montage.position
+    log.recorded_sfreq, log.sfreq = montage.sfreq, steps.sfreq or montage.sfreq
+    log.unit = source.unit if cut else ""
+    del source
+    alone = workers.n_jobs == 1 or len(recordings) == 1
+    spill = None if alone else path.parent
+    given = (steps, read, root, stimuli, montage, spill)
+    with TrialsWriter(path, **about_channels(log)) as writer:
+        if cut:
+            shown = progress(recordings, f"sub-{log.subject}", quiet=quiet, unit="file")
+            parts = (part for recording in shown for part in epoch_parts(recording, *given[:-1]))
+        else:
+            tasks = [(recording, *given) for recording in recordings]
+            parts = workers.map(continuous_part, tasks, path.parent, f"sub-{log.subject}", quiet)
+        for part in parts:
+            _append(writer, log, part, stimuli)
     return log
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run, or a block of trials of it, on its way to disk."""
+
+    recording: Recording
+    run: Run
+    onset: np.ndarray
+    image: np.ndarray
+    session: Any
+    number: Any
+    notes: tuple[str, ...] = ()
+    spilled: Path | None = None
+
+
+def continuous_part(
+    recording: Recording,
+    steps: Steps,
+    read: Callable[[Path, Recording], Any],
+    root: Path,
+    stimuli: Stimuli,
+    montage: Montage,
+    spill: Path | None,
+) -> Part:
+    """Trials of one continuous run; for another process to take over, left in a file under `spill`."""
+    with _named(recording):
+        source, events = read(root, recording)
+        picks, mine = montage_of(source, steps.picks, recording.file)
+        picks = picks[montage.order(mine)]
+        stimuli.index(events.image)
+        if isinstance(source, Continuous):
+            signal: Any = source.rows(picks)
+            bads, spans = source.bads, source.spans
+        else:
+            signal = read_signal(source, picks, recording.file)
+            bads, spans = source.info["bads"], bad_spans(source)
+        run = process_run(
+            steps, signal, montage.sfreq, events.onset, montage.names, montage.types,
+            montage.position, bads, spans,
+        )  # fmt: skip
+    file = None
+    if spill is not None:
+        file = spill / f"{recording.name}.npy"
+        np.save(file, run.signal)
+        run = replace(run, signal=np.zeros(0, np.float32))
+    return Part(
+        recording, run, events.onset[run.kept], events.image[run.kept], recording.session,
+        recording.run, events.notes, file,
+    )  # fmt: skip
+
+
+def epoch_parts(
+    recording: Recording,
+    steps: Steps,
+    read: Callable[[Path, Recording], Any],
+    root: Path,
+    stimuli: Stimuli,
+    montage: Montage,
+) -> Iterator[Part]:
+    """Trials of a file of epochs, some at a time.
+
+    Raises
+    ------
+    UsageError
+        If steps ask for what epochs no longer allow.
+    """
+    with _named(recording):
+        epochs = read(root, recording)
+        picks, mine = montage_of(epochs, steps.picks, recording.file)
+        picks = picks[montage.order(mine)]
+        stimuli.index(epochs.image)
+        cut = _Cut.of(steps, epochs)
+    for start in range(0, len(epochs.image), BLOCK):
+        block = slice(start, min(start + BLOCK, len(epochs.image)))
+        with _named(recording):
+            signal = cut(np.asarray(epochs.signal[block])[:, picks])
+        reasons = np.full(len(signal), "", object)
+        finite = np.isfinite(signal).all(axis=(1, 2))
+        reasons[~finite] = "samples missing"
+        judged = rejections(signal[finite], mine.types, mine.names, steps.reject)
+        reasons[np.flatnonzero(finite)] = judged
+        kept = np.flatnonzero(reasons == "")
+        of = lambda values, other, kept=kept, block=block: (  # noqa: E731
+            other if values is None else np.asarray(values)[block][kept]
+        )
+        yield Part(
+            recording,
+            Run(
+                signal[kept], kept, {int(i): str(reasons[i]) for i in np.flatnonzero(reasons != "")}
+            ),
+            of(epochs.onset, np.full(len(kept), np.nan)),
+            np.asarray(epochs.image)[block][kept],
+            of(epochs.session, recording.session),
+            of(epochs.run, recording.run),
+            epochs.notes if start == 0 else (),
+        )
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Resampling, window and baseline of epochs."""
+
+    chain: Chain
+    factor: np.float32
+    window: slice
+    times: np.ndarray
+    baseline: Any
+
+    @classmethod
+    def of(cls, steps: Steps, epochs: Epochs) -> _Cut:
+        asked = [n for n in ("l_freq", "h_freq") if getattr(steps, n) is not None]
+        asked += ["notch"] if steps.notch else []
+        if asked:
+            raise UsageError(
+                f"steps.{asked[0]}: the owners cut these recordings into epochs, which are too short "
+                f"to filter; expected {asked[0]}={'()' if asked[0] == 'notch' else 'null'}, found "
+                f"{getattr(steps, asked[0])}: leave it out, or start from the raw recordings."
+            )
+        chain = Chain(epochs.sfreq, None, None, (), steps.sfreq)
+        sfreq = steps.sfreq or epochs.sfreq
+        count = n_samples(steps.tmin, steps.tmax, sfreq)
+        first = round((steps.tmin - epochs.tmin) * sfreq)
+        there = int(epochs.signal.shape[2] * sfreq / epochs.sfreq + 1e-6)
+        if first < 0 or first + count > there:
+            raise UsageError(
+                f"steps.tmin, steps.tmax: expected a window inside the epochs' {epochs.tmin:g} to "
+                f"{epochs.tmin + epochs.signal.shape[2] / epochs.sfreq:g} s, found {steps.tmin:g} to "
+                f"{steps.tmax:g} s; narrow it."
+            )
+        times = steps.tmin + np.arange(count) / sfreq
+        return cls(
+            chain, np.float32(epochs.factor), slice(first, first + count), times, steps.baseline
+        )
+
+    def __call__(self, block: np.ndarray) -> np.ndarray:
+        """Trials (trial, channel, time) of the wanted rate and window, float32."""
+        block = block.astype(np.float32)
+        block *= self.factor
+        if self.chain.every > 1 or self.chain.ratio != 1:
+            flat = self.chain(block.reshape(-1, block.shape[2]))
+            block = flat.reshape(*block.shape[:2], -1)
+        block = np.ascontiguousarray(block[:, :, self.window])
+        return subtract_baseline(block, self.times, self.baseline)
+
+
+def _append(writer: TrialsWriter, log: SubjectLog, part: Part, stimuli: Stimuli) -> None:
+    """Write what a run gave, some trials at a time, and note it."""
+    run = part.run
+    if part.spilled is not None:
+        run = replace(run, signal=np.load(part.spilled, mmap_mode="r"))
+    sets = stimuli.set[stimuli.index(part.image)]
+    log.add(part.recording, run, sets, part.notes)
+    of = lambda value, rows: value if isinstance(value, str) else value[rows]  # noqa: E731
+    for start in range(0, len(run.signal), BLOCK):
+        rows = slice(start, start + BLOCK)
+        writer.append(
+            run.signal[rows],
+            image=part.image[rows],
+            session=of(part.session, rows),
+            run=of(part.number, rows),
+            set=sets[rows],
+            onset=part.onset[rows],
+        )
+    if part.spilled is not None:
+        part.spilled.unlink()
+
+
+def _sum(signal: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Sum over some trials in double precision, a block at a time."""
+    total = np.zeros(signal.shape[1:])
+    for start in range(0, len(rows), BLOCK):
+        total += signal[rows[start : start + BLOCK]].sum(axis=0, dtype=np.float64)
+    return total
 
 
 @contextlib.contextmanager
@@ -203,7 +395,8 @@ def _named(recording: Recording) -> Iterator[None]:
         raise type(error)(f"{recording.file.name}: {error}") from error
 
 
-def _about(log: SubjectLog) -> dict[str, Any]:
+def about_channels(log: SubjectLog) -> dict[str, Any]:
+    """What `TrialsWriter` wants to know beside the trials."""
     modality = "meg" if {"mag", "grad"} & set(log.types) else "eeg"
     return {
         "channel_name": log.names,
@@ -212,203 +405,7 @@ def _about(log: SubjectLog) -> dict[str, Any]:
         "sfreq": log.sfreq,
         "tmin": log.tmin,
         "modality": modality,
-        "unit": {"meg": "T", "eeg": "V"}[modality],
+        "unit": log.unit or {"meg": "T", "eeg": "V"}[modality],
         "subject": log.subject,
         "dataset": log.dataset,
     }
-
-
-def _same_as_first(
-    log: SubjectLog, first: Recording, facts: tuple[list, list, np.ndarray], sfreq: float
-) -> np.ndarray:
-    """Order that brings a run's channels into that of the first run, or a sentence on what differs."""
-    names, _, position = facts
-    if abs(sfreq - log.recorded_sfreq) > 1e-6 * sfreq:
-        raise NeurovisError(
-            f"sampling rate {sfreq:g} Hz, expected {log.recorded_sfreq:g} Hz as in "
-            f"{first.file.name}; leave this run out or resample it beforehand."
-        )
-    odd = sorted(set(names) ^ set(log.names))
-    if odd:
-        which = "missing" if odd[0] in log.names else "new"
-        raise NeurovisError(
-            f"channel {odd[0]!r} is {which} ({len(odd)} differ), expected the montage of "
-            f"{first.file.name}; pick channels that all runs have."
-        )
-    order = np.array([names.index(name) for name in log.names])
-    far = np.linalg.norm(position[order] - log.position, axis=1)
-    if (far > POSITION_TOLERANCE).any():
-        worst = int(np.nanargmax(far))
-        raise NeurovisError(
-            f"channel {log.names[worst]!r} is {1000 * far[worst]:.0f} mm from where it is in "
-            f"{first.file.name}, expected the same montage (within "
-            f"{1000 * POSITION_TOLERANCE:.0f} mm); correct the positions or leave this run out."
-        )
-    return order
-
-
-def write_trials(path: Path, steps: Steps, split: Split, epochs: Path, log: SubjectLog) -> None:
-    """Second pass: scale, clamp and whiten with what training trials alone teach.
-
-    Parameters
-    ----------
-    path : path
-        ``trials.h5``, with `repeat` (trial,) and the numbers of `Scaling` added.
-    steps : Steps
-    split : Split
-        Its training side is what scaling and whitening learn from.
-    epochs : path
-        What `write_epochs` wrote.
-    log : SubjectLog
-        Takes in the channels dropped and the counts of repeats.
-    """
-    import h5py
-
-    with opened(epochs) as trials:
-        if steps.bads == "drop":
-            bad = {name for run in log.runs for name in run["bad"]}
-            log.dropped = [name for name in log.names if name in bad]
-        keep = np.flatnonzero(~np.isin(trials.channel_name, log.dropped))
-        training = split.rows("train", trials)
-        group = trials.session if steps.scope == "session" else np.full(len(trials), "all")
-        labels = np.unique(group)
-        learned = [
-            _learn(
-                steps, trials, keep, np.intersect1d(np.flatnonzero(group == label), training), label
-            )
-            for label in labels
-        ]
-        repeat = repeat_index(trials.image)
-        for name in np.unique(trials.set):
-            counts = np.bincount(np.unique(trials.image[trials.set == name], return_counts=True)[1])
-            log.repeats[str(name)] = {int(n): int(counts[n]) for n in np.flatnonzero(counts)}
-        scaled = steps.scaling != "none" or steps.whiten != "none"
-        about = _about(log)
-        about["unit"] = "1" if scaled else about["unit"]
-        for name in ("channel_name", "channel_type", "channel_position"):
-            about[name] = np.asarray(about[name])[keep]
-        record = {
-            "steps": to_dict(steps),
-            "recorded_sfreq": log.recorded_sfreq,
-            "dropped": log.dropped,
-            "runs": log.runs,
-        }
-        with TrialsWriter(path, **about, provenance=record) as writer:
-            for start in range(0, len(trials), BLOCK):
-                rows = np.arange(start, min(start + BLOCK, len(trials)))
-                block = trials.read(rows)[:, keep]
-                for label, (center, scale, matrix) in zip(labels, learned):
-                    mine = np.flatnonzero(group[rows] == label)
-                    if len(mine):
-                        part = apply_scale(block[mine], center, scale, _clamp(steps))
-                        block[mine] = whiten(part, matrix) if matrix is not None else part
-                columns = {
-                    n: getattr(trials, n)[rows] for n in ("image", "session", "run", "set", "onset")
-                }
-                writer.append(block, **columns)
-            stored = writer.file.create_group("scaling")
-            stored.attrs["clamp"] = np.inf if _clamp(steps) is None else _clamp(steps)
-            stored.create_dataset("group", data=labels.astype(object), dtype=h5py.string_dtype())
-            stored["center"] = np.stack([center for center, _, _ in learned])
-            stored["scale"] = np.stack([scale for _, scale, _ in learned])
-            if steps.whiten == "training":
-                stored["whitener"] = np.stack([matrix for _, _, matrix in learned])
-            writer.file["repeat"] = repeat
-
-
-def learns(steps: Steps) -> bool:
-    """Whether scaling or whitening learns from training trials."""
-    return steps.scaling in ("robust", "session z") or steps.whiten == "training"
-
-
-def _clamp(steps: Steps) -> float | None:
-    return None if steps.scaling == "none" else steps.clamp
-
-
-def _learn(
-    steps: Steps, trials: Trials, keep: np.ndarray, rows: np.ndarray, label: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Center, scale and whitening matrix of one session, or of the subject."""
-    n = len(keep)
-    if learns(steps) and len(rows) < 2:
-        raise NeurovisError(
-            f"scaling: session {label!r} has {len(rows)} training trials, expected at least two; "
-            "set scope=subject, or scaling=constant with whiten=none."
-        )
-    parts = np.array_split(rows, max(1, -(-len(rows) // BLOCK)))
-    if steps.scaling == "robust":
-        every = max(1, -(-len(rows) // ROBUST_TRIALS))
-        center, scale = robust_scale(trials.read(rows[::every])[:, keep])
-    elif steps.scaling == "session z":
-        center, scale = standard_scale(trials.read(part)[:, keep] for part in parts)
-    elif steps.scaling == "constant":
-        center, scale = constant_scale(trials.channel_type[keep])
-    else:
-        center, scale = np.zeros(n, np.float32), np.ones(n, np.float32)
-    if steps.whiten == "none":
-        return center, scale, None
-
-    def scaled() -> Iterator[np.ndarray]:
-        for part in parts:
-            yield apply_scale(trials.read(part)[:, keep], center, scale, _clamp(steps))
-
-    mean = sum(block.sum(axis=0, dtype=np.float64) for block in scaled()) / len(rows)
-    return center, scale, whitener(noise_covariance(scaled(), mean.astype(np.float32)))
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """How trials were scaled, so that it can be undone, or done to something else.
-
-    A trial x (channel, time) in SI units became
-    ``whitener @ clip((x - center) / scale, -clamp, clamp)``.
-
-    Parameters
-    ----------
-    group : array of str (group,)
-        Sessions, or ``all``.
-    center, scale : array (group, channel)
-    clamp : float
-    whitener : array (group, channel, channel) or None
-    """
-
-    group: np.ndarray
-    center: np.ndarray
-    scale: np.ndarray
-    clamp: float
-    whitener: np.ndarray | None
-
-    @classmethod
-    def read(cls, path: str | Path) -> Scaling:
-        """Read it from ``trials.h5``."""
-        with open_h5(path, "neurovis-trials") as file:
-            stored = dataset(path, file, "scaling")
-            return cls(
-                group=stored["group"].asstr()[()].astype(str),
-                center=stored["center"][()],
-                scale=stored["scale"][()],
-                clamp=float(stored.attrs["clamp"]),
-                whitener=stored["whitener"][()] if "whitener" in stored else None,
-            )
-
-    @cached_property
-    def _inverse(self) -> np.ndarray | None:
-        return None if self.whitener is None else np.linalg.pinv(self.whitener, hermitian=True)
-
-    def undo(self, signal: np.ndarray, session: np.ndarray) -> np.ndarray:
-        """Trials in SI units: array (trial, channel, time); what was clamped stays so.
-
-        Parameters
-        ----------
-        signal : array (trial, channel, time)
-            As stored in ``trials.h5``.
-        session : array of str (trial,)
-        """
-        out = np.empty_like(signal)
-        for number, label in enumerate(self.group):
-            mine = np.full(len(signal), True) if label == "all" else np.asarray(session) == label
-            part = signal[mine]
-            if self._inverse is not None:
-                part = np.matmul(self._inverse[number], part)
-            out[mine] = part * self.scale[number][:, None] + self.center[number][:, None]
-        return out

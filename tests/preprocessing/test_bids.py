@@ -7,8 +7,9 @@ import pytest
 from fakes.bids import CONCEPTS, PEAK, TEST, TRAIN, edit_events, events_of, raw_of, write_bids
 
 from neurovis.config import resolve
+from neurovis.datasets import Dataset, load_datasets
 from neurovis.errors import NeurovisError, UsageError
-from neurovis.prepare import Dataset, load_datasets, prepare
+from neurovis.prepare import prepare
 from neurovis.records import Split, Stimuli, Trials
 
 load_datasets()

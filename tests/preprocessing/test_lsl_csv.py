@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from neurovis.config import resolve
+from neurovis.datasets import Dataset, load_datasets
 from neurovis.errors import NeurovisError, UsageError
-from neurovis.prepare import Dataset, load_datasets, prepare
+from neurovis.prepare import prepare
 from neurovis.records import Split, Stimuli, Trials
 
 lsl_csv = sys.modules[load_datasets()["lsl_csv"].__module__]

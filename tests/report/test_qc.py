@@ -4,7 +4,8 @@ import numpy as np
 
 from neurovis.report.qc import write_page
 from neurovis.signals.chain import Run
-from neurovis.signals.subject import Recording, SubjectLog
+from neurovis.signals.sources import Recording
+from neurovis.signals.subject import SubjectLog
 
 
 def log_of(position, note="3 < 4 & more"):

@@ -1,0 +1,201 @@
+"""One subject, second pass: scale, clamp and whiten with what training trials alone teach.
+
+Comes in: ``epochs.h5`` of the first pass. Goes out: ``trials.h5``, with the numbers that made it, so that
+`Scaling` can undo them or do the same to something else. Trials pass in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from neurovis.config import to_dict
+from neurovis.errors import NeurovisError
+from neurovis.records import Split, Trials, TrialsWriter, opened
+from neurovis.signals.chain import Steps
+from neurovis.signals.epochs import repeat_index
+from neurovis.signals.scaling import (
+    apply_scale,
+    constant_scale,
+    noise_covariance,
+    robust_scale,
+    standard_scale,
+    whiten,
+    whitener,
+)
+from neurovis.signals.subject import SubjectLog, about_channels
+from neurovis.store import dataset, open_h5
+
+BLOCK = 128  # trials at a time
+ROBUST_TRIALS = 512  # median and quartiles are taken over at most so many, evenly spread
+
+
+def write_trials(path: Path, steps: Steps, split: Split, epochs: Path, log: SubjectLog) -> None:
+    """Second pass: scale, clamp and whiten with what training trials alone teach.
+
+    Parameters
+    ----------
+    path : path
+        ``trials.h5``, with `repeat` (trial,) and the numbers of `Scaling` added.
+    steps : Steps
+    split : Split
+        Its training side is what scaling and whitening learn from.
+    epochs : path
+        What `write_epochs` wrote.
+    log : SubjectLog
+        Takes in the channels dropped and the counts of repeats.
+    """
+    import h5py
+
+    with opened(epochs) as trials:
+        if steps.bads == "drop":
+            bad = {name for run in log.runs for name in run["bad"]}
+            log.dropped = [name for name in log.names if name in bad]
+        keep = np.flatnonzero(~np.isin(trials.channel_name, log.dropped))
+        training = split.rows("train", trials)
+        group = trials.session if steps.scope == "session" else np.full(len(trials), "all")
+        labels = np.unique(group)
+        learned = [
+            _learn(
+                steps, trials, keep, np.intersect1d(np.flatnonzero(group == label), training), label
+            )
+            for label in labels
+        ]
+        repeat = repeat_index(trials.image)
+        for name in np.unique(trials.set):
+            counts = np.bincount(np.unique(trials.image[trials.set == name], return_counts=True)[1])
+            log.repeats[str(name)] = {int(n): int(counts[n]) for n in np.flatnonzero(counts)}
+        scaled = steps.scaling != "none" or steps.whiten != "none"
+        about = about_channels(log)
+        about["unit"] = "1" if scaled else about["unit"]
+        for name in ("channel_name", "channel_type", "channel_position"):
+            about[name] = np.asarray(about[name])[keep]
+        record = {
+            "steps": to_dict(steps),
+            "recorded_sfreq": log.recorded_sfreq,
+            "dropped": log.dropped,
+            "runs": log.runs,
+        }
+        with TrialsWriter(path, **about, provenance=record) as writer:
+            for start in range(0, len(trials), BLOCK):
+                rows = np.arange(start, min(start + BLOCK, len(trials)))
+                block = trials.read(rows)[:, keep]
+                for label, (center, scale, matrix) in zip(labels, learned):
+                    mine = np.flatnonzero(group[rows] == label)
+                    if len(mine):
+                        part = apply_scale(block[mine], center, scale, _clamp(steps))
+                        block[mine] = whiten(part, matrix) if matrix is not None else part
+                columns = {
+                    n: getattr(trials, n)[rows] for n in ("image", "session", "run", "set", "onset")
+                }
+                writer.append(block, **columns)
+            stored = writer.file.create_group("scaling")
+            stored.attrs["clamp"] = np.inf if _clamp(steps) is None else _clamp(steps)
+            stored.create_dataset("group", data=labels.astype(object), dtype=h5py.string_dtype())
+            stored["center"] = np.stack([center for center, _, _ in learned])
+            stored["scale"] = np.stack([scale for _, scale, _ in learned])
+            if steps.whiten == "training":
+                stored["whitener"] = np.stack([matrix for _, _, matrix in learned])
+            writer.file["repeat"] = repeat
+
+
+def learns(steps: Steps) -> bool:
+    """Whether scaling or whitening learns from training trials."""
+    return steps.scaling in ("robust", "session z") or steps.whiten == "training"
+
+
+def _clamp(steps: Steps) -> float | None:
+    return None if steps.scaling == "none" else steps.clamp
+
+
+def _learn(
+    steps: Steps, trials: Trials, keep: np.ndarray, rows: np.ndarray, label: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Center, scale and whitening matrix of one session, or of the subject."""
+    n = len(keep)
+    if learns(steps) and len(rows) < 2:
+        raise NeurovisError(
+            f"scaling: session {label!r} has {len(rows)} training trials, expected at least two; "
+            "set scope=subject, or scaling=constant with whiten=none."
+        )
+    parts = np.array_split(rows, max(1, -(-len(rows) // BLOCK)))
+    if steps.scaling == "robust":
+        every = max(1, -(-len(rows) // ROBUST_TRIALS))
+        center, scale = robust_scale(trials.read(rows[::every])[:, keep])
+    elif steps.scaling == "session z":
+        center, scale = standard_scale(trials.read(part)[:, keep] for part in parts)
+    elif steps.scaling == "constant":
+        center, scale = constant_scale(trials.channel_type[keep])
+    else:
+        center, scale = np.zeros(n, np.float32), np.ones(n, np.float32)
+    if steps.whiten == "none":
+        return center, scale, None
+
+    def scaled() -> Iterator[np.ndarray]:
+        for part in parts:
+            yield apply_scale(trials.read(part)[:, keep], center, scale, _clamp(steps))
+
+    mean = sum(block.sum(axis=0, dtype=np.float64) for block in scaled()) / len(rows)
+    return center, scale, whitener(noise_covariance(scaled(), mean.astype(np.float32)))
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How trials were scaled, so that it can be undone, or done to something else.
+
+    A trial x (channel, time) in SI units became
+    ``whitener @ clip((x - center) / scale, -clamp, clamp)``.
+
+    Parameters
+    ----------
+    group : array of str (group,)
+        Sessions, or ``all``.
+    center, scale : array (group, channel)
+    clamp : float
+    whitener : array (group, channel, channel) or None
+    """
+
+    group: np.ndarray
+    center: np.ndarray
+    scale: np.ndarray
+    clamp: float
+    whitener: np.ndarray | None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Scaling:
+        """Read it from ``trials.h5``."""
+        with open_h5(path, "neurovis-trials") as file:
+            stored = dataset(path, file, "scaling")
+            return cls(
+                group=stored["group"].asstr()[()].astype(str),
+                center=stored["center"][()],
+                scale=stored["scale"][()],
+                clamp=float(stored.attrs["clamp"]),
+                whitener=stored["whitener"][()] if "whitener" in stored else None,
+            )
+
+    @cached_property
+    def _inverse(self) -> np.ndarray | None:
+        return None if self.whitener is None else np.linalg.pinv(self.whitener, hermitian=True)
+
+    def undo(self, signal: np.ndarray, session: np.ndarray) -> np.ndarray:
+        """Trials in SI units: array (trial, channel, time); what was clamped stays so.
+
+        Parameters
+        ----------
+        signal : array (trial, channel, time)
+            As stored in ``trials.h5``.
+        session : array of str (trial,)
+        """
+        out = np.empty_like(signal)
+        for number, label in enumerate(self.group):
+            mine = np.full(len(signal), True) if label == "all" else np.asarray(session) == label
+            part = signal[mine]
+            if self._inverse is not None:
+                part = np.matmul(self._inverse[number], part)
+            out[mine] = part * self.scale[number][:, None] + self.center[number][:, None]
+        return out

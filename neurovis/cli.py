@@ -65,7 +65,8 @@ def _fetch(options: Options) -> None:
 
 def _preprocess(options: Options) -> None:
     from neurovis.config import override, resolve
-    from neurovis.prepare import Dataset, load_datasets, prepare
+    from neurovis.datasets import Dataset, load_datasets
+    from neurovis.prepare import prepare
 
     load_datasets()
     dataset = resolve(Dataset, override({"name": _underscored(options.dataset)}, options.override))

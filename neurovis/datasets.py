@@ -22,13 +22,16 @@ from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.parallel import Workers
 from neurovis.records import Split, Stimuli
 from neurovis.signals.chain import Steps
+from neurovis.signals.fmri.steps import FmriSteps
+from neurovis.signals.fmri.subject import Responses
+from neurovis.signals.fmri.voxels import Voxels
 from neurovis.signals.sources import Continuous, Epochs, Events, Recording
 from neurovis.signals.standardise import learns, write_trials
 from neurovis.signals.subject import write_epochs
 
 __all__ = [
-    "Continuous", "Dataset", "Epochs", "Events", "Recording", "SensorData", "Steps",
-    "load_datasets", "split_images", "split_recordings",
+    "Continuous", "Dataset", "Epochs", "Events", "FmriSteps", "Recording", "Responses", "SensorData",
+    "Steps", "VoxelData", "Voxels", "load_datasets", "split_images", "split_recordings",
 ]  # fmt: skip
 
 
@@ -182,6 +185,56 @@ class SensorData(Dataset):
         epochs.unlink()
         write_page(folder / "qc.html", log, to_dict(self.steps))
         return log.summary()
+
+
+class VoxelData(Dataset):
+    """fMRI: BOLD runs through a first-level model, or responses that the owners estimated.
+
+    Parameters
+    ----------
+    fmri : FmriSteps
+        Options given by name change the recipe's one by one.
+    """
+
+    fmri: FmriSteps = FmriSteps()
+
+    @property
+    def learns(self) -> bool:
+        return self.fmri.learns
+
+    def voxels(self, root: Path, subject: str) -> Voxels:
+        """The voxels of one subject that its recordings give responses of, with regions."""
+        raise NotImplementedError
+
+    def responses(self, root: Path, recording: Recording, voxels: Voxels) -> Responses:
+        """Responses of one recording; columns follow `voxels`."""
+        raise NotImplementedError
+
+    def write_subject(
+        self,
+        root: Path,
+        recordings: list[Recording],
+        stimuli: Stimuli,
+        split: Split,
+        folder: Path,
+        workers: Workers,
+        quiet: bool = False,
+    ) -> dict[str, Any]:
+        from neurovis.signals.fmri.subject import write_fmri_subject
+
+        return write_fmri_subject(
+            folder,
+            steps=self.fmri,
+            recordings=recordings,
+            voxels=self.voxels(root, recordings[0].subject),
+            read=self.responses,
+            root=root,
+            stimuli=stimuli,
+            split=split,
+            name=self.component,
+            workers=workers,
+            quiet=quiet,
+        )
 
 
 def load_datasets() -> dict[str, type[Dataset]]:

@@ -175,7 +175,8 @@ def test_scaling_can_be_undone(bids, tmp_path):
     )  # fmt: skip
     trials = Trials.open(path)
     assert trials.unit == "1"
-    back = Scaling.read(path).undo(trials.read(), trials.session)
+    scaling = Scaling.read(path)
+    back = scaling.undo(trials.read(), scaling.member(trials))
     truth = physical.read()
     assert np.abs(back - truth).max() < 2e-3 * truth.std()
     rows = Split.read(path.parents[1] / "split.json").rows("train", trials)

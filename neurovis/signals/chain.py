@@ -73,7 +73,7 @@ class Steps(Config):
     scaling: Literal["robust", "session z", "constant", "none"] = "robust"
     scope: Literal["session", "subject"] = "session"
     clamp: float | None = 20.0
-    whiten: Literal["training", "none"] = "none"
+    whiten: Literal["none", "training", "mvnn", "mvnn all"] = "none"
 
     def chain(self, sfreq: float) -> Chain:
         """The linear steps for recordings at `sfreq` Hz."""

@@ -21,6 +21,8 @@ from neurovis.signals.epochs import repeat_index
 from neurovis.signals.scaling import (
     apply_scale,
     constant_scale,
+    mvnn_covariance,
+    mvnn_weights,
     noise_covariance,
     robust_scale,
     standard_scale,
@@ -60,9 +62,7 @@ def write_trials(path: Path, steps: Steps, split: Split, epochs: Path, log: Subj
         group = trials.session if steps.scope == "session" else np.full(len(trials), "all")
         labels = np.unique(group)
         learned = [
-            _learn(
-                steps, trials, keep, np.intersect1d(np.flatnonzero(group == label), training), label
-            )
+            _learn(steps, trials, keep, np.flatnonzero(group == label), training, label)
             for label in labels
         ]
         repeat = repeat_index(trials.image)
@@ -98,14 +98,15 @@ def write_trials(path: Path, steps: Steps, split: Split, epochs: Path, log: Subj
             stored.create_dataset("group", data=labels.astype(object), dtype=h5py.string_dtype())
             stored["center"] = np.stack([center for center, _, _ in learned])
             stored["scale"] = np.stack([scale for _, scale, _ in learned])
-            if steps.whiten == "training":
+            stored.attrs["by"] = steps.scope
+            if steps.whiten != "none":
                 stored["whitener"] = np.stack([matrix for _, _, matrix in learned])
             writer.file["repeat"] = repeat
 
 
 def learns(steps: Steps) -> bool:
     """Whether scaling or whitening learns from training trials."""
-    return steps.scaling in ("robust", "session z") or steps.whiten == "training"
+    return steps.scaling in ("robust", "session z") or steps.whiten in ("training", "mvnn")
 
 
 def _clamp(steps: Steps) -> float | None:
@@ -113,10 +114,16 @@ def _clamp(steps: Steps) -> float | None:
 
 
 def _learn(
-    steps: Steps, trials: Trials, keep: np.ndarray, rows: np.ndarray, label: str
+    steps: Steps,
+    trials: Trials,
+    keep: np.ndarray,
+    group: np.ndarray,
+    training: np.ndarray,
+    label: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Center, scale and whitening matrix of one session, or of the subject."""
+    """Center, scale and whitening matrix of one session, or of the subject (`group`: its trials)."""
     n = len(keep)
+    rows = np.intersect1d(group, training)
     if learns(steps) and len(rows) < 2:
         raise NeurovisError(
             f"scaling: session {label!r} has {len(rows)} training trials, expected at least two; "
@@ -135,12 +142,19 @@ def _learn(
     if steps.whiten == "none":
         return center, scale, None
 
-    def scaled() -> Iterator[np.ndarray]:
-        for part in parts:
-            yield apply_scale(trials.read(part)[:, keep], center, scale, _clamp(steps))
+    def scaled(some: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(some), BLOCK):
+            part = slice(start, start + BLOCK)
+            block = trials.read(some[part])[:, keep]
+            yield part, apply_scale(block, center, scale, _clamp(steps))
 
-    mean = sum(block.sum(axis=0, dtype=np.float64) for block in scaled()) / len(rows)
-    return center, scale, whitener(noise_covariance(scaled(), mean.astype(np.float32)))
+    if steps.whiten == "training":
+        mean = sum(block.sum(axis=0, dtype=np.float64) for _, block in scaled(rows)) / len(rows)
+        blocks = (block for _, block in scaled(rows))
+        return center, scale, whitener(noise_covariance(blocks, mean.astype(np.float32)))
+    some = group if steps.whiten == "mvnn all" else rows
+    weight = mvnn_weights(trials.image[some], trials.set[some])
+    return center, scale, whitener(mvnn_covariance((b, weight[p]) for p, b in scaled(some)))
 
 
 @dataclass(frozen=True)
@@ -153,7 +167,9 @@ class Scaling:
     Parameters
     ----------
     group : array of str (group,)
-        Sessions, or ``all``.
+        Sessions, recordings, or ``all``.
+    by : {"subject", "session", "recording"}
+        What a group is.
     center, scale : array (group, channel)
     clamp : float
     whitener : array (group, channel, channel) or None
@@ -164,6 +180,7 @@ class Scaling:
     scale: np.ndarray
     clamp: float
     whitener: np.ndarray | None
+    by: str = "session"
 
     @classmethod
     def read(cls, path: str | Path) -> Scaling:
@@ -176,24 +193,46 @@ class Scaling:
                 scale=stored["scale"][()],
                 clamp=float(stored.attrs["clamp"]),
                 whitener=stored["whitener"][()] if "whitener" in stored else None,
+                by=str(stored.attrs.get("by", "session")),
             )
 
     @cached_property
     def _inverse(self) -> np.ndarray | None:
         return None if self.whitener is None else np.linalg.pinv(self.whitener, hermitian=True)
 
-    def undo(self, signal: np.ndarray, session: np.ndarray) -> np.ndarray:
+    def member(self, trials: Trials) -> np.ndarray:
+        """Number of the group of each trial: array of int (trial,).
+
+        Raises
+        ------
+        NeurovisError
+            If a trial's session or recording was never scaled.
+        """
+        if self.by == "subject" or self.group.tolist() == ["all"]:
+            return np.zeros(len(trials), int)
+        names = trials.recording if self.by == "recording" else trials.session
+        place = {name: number for number, name in enumerate(self.group.tolist())}
+        missing = sorted(set(names.tolist()) - place.keys())
+        if missing:
+            raise NeurovisError(
+                f"trials.h5: scaling has no {self.by} {missing[0]!r}, expected one of "
+                f"{', '.join(self.group[:6])}; preprocess again."
+            )
+        return np.array([place[name] for name in names.tolist()], int)
+
+    def undo(self, signal: np.ndarray, member: np.ndarray) -> np.ndarray:
         """Trials in SI units: array (trial, channel, time); what was clamped stays so.
 
         Parameters
         ----------
         signal : array (trial, channel, time)
             As stored in ``trials.h5``.
-        session : array of str (trial,)
+        member : array of int (trial,)
+            Group of each, from `member`.
         """
         out = np.empty_like(signal)
-        for number, label in enumerate(self.group):
-            mine = np.full(len(signal), True) if label == "all" else np.asarray(session) == label
+        for number in np.unique(member):
+            mine = np.asarray(member) == number
             part = signal[mine]
             if self._inverse is not None:
                 part = np.matmul(self._inverse[number], part)

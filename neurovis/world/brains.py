@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from neurovis.world.features import CENTRES, Features
-from neurovis.world.sensors import BRAIN_RADIUS, CENTRE, Modality
+from neurovis.world.sensors import BRAIN_RADIUS, CENTRE, Sensors
 
 LATENCY_JITTER = 0.008
 AMPLITUDE_JITTER = 0.2
@@ -119,7 +119,7 @@ class Brain:
 
 def make_brain(
     features: Features,
-    modality: Modality,
+    modality: Sensors,
     sfreq: float,
     duration: float,
     level: float,
@@ -132,7 +132,7 @@ def make_brain(
     Parameters
     ----------
     features : Features
-    modality : Modality
+    modality : Sensors
     sfreq : float, Hz
         Rate of the recording.
     duration : float, s
@@ -313,7 +313,7 @@ def _pink(frequency: np.ndarray) -> np.ndarray:
 
 
 def make_background(
-    modality: Modality, seed: int, subject: int, head_position: np.ndarray
+    modality: Sensors, seed: int, subject: int, head_position: np.ndarray
 ) -> Background:
     """Background of one subject: many more dipoles all over the brain than there are sensors."""
     rng = np.random.default_rng([seed, 17, subject])

@@ -1,4 +1,4 @@
-"""Raw recordings of a simulated subject, written as BIDS files run by run.
+"""Raw MEG and EEG of a simulated subject, written as BIDS files run by run.
 
 Comes in: a subject, and which picture appears when. Goes out: responses, brain noise, alpha, line,
 drift, blinks, saccades, bad channels and a trigger channel in physical units. All of it is one
@@ -18,24 +18,23 @@ from typing import Any
 import numpy as np
 
 from neurovis.store import remove, says_disk_full, write_json
-from neurovis.world.brains import Background, Brain, make_background, make_brain
+from neurovis.world.brains import (
+    AMPLITUDE_JITTER,
+    LATENCY_JITTER,
+    Background,
+    Brain,
+    make_background,
+    make_brain,
+)
 from neurovis.world.features import Features
-from neurovis.world.sensors import BRAIN_RADIUS, CENTRE, Modality
+from neurovis.world.modality import EVENT_COLUMNS, TASK, events_file
+from neurovis.world.sensors import BRAIN_RADIUS, CENTRE, Sensors
 
-PADDING = 2.0
-"""Recording before the first and after the last trial, s."""
 PULSE = 0.02
 LINE = 50.0
 BLINKS = 0.2
 SACCADES = 0.4
 """Blinks and saccades per second."""
-
-EVENT_COLUMNS = {
-    "trial_type": "train: many images with few repeats; test: few images with many repeats",
-    "stim_file": "Picture that was shown, relative to stimuli/",
-    "image": "Name of the image",
-    "repeat": "How many times this subject had seen the image before, from 0",
-}
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Subject:
     Parameters
     ----------
     number : int
-    modality : Modality
+    modality : Sensors
     brain : Brain
     background : Background
     nuisance : array (channel, component), V or T
@@ -56,7 +55,7 @@ class Subject:
     """
 
     number: int
-    modality: Modality
+    modality: Sensors
     brain: Brain
     background: Background
     nuisance: np.ndarray
@@ -73,7 +72,7 @@ class Subject:
 
 def make_subject(
     number: int,
-    modality: Modality,
+    modality: Sensors,
     features: Features,
     sfreq: float,
     duration: float,
@@ -86,7 +85,7 @@ def make_subject(
     ----------
     number : int
         From 1.
-    modality : Modality
+    modality : Sensors
     features : Features
     sfreq : float, Hz
     duration : float, s
@@ -190,7 +189,6 @@ def write_run(
     root: Path,
     session: str,
     run: str,
-    task: str,
     sfreq: float,
     trigger_lag: int,
     events: dict[str, np.ndarray],
@@ -205,7 +203,7 @@ def write_run(
     subject : Subject
     root : Path
         The BIDS dataset; the run grows in its folder ``.simulating``.
-    session, run, task : str
+    session, run : str
     sfreq : float, Hz
     trigger_lag : int, samples
         How much later than the picture its mark on the trigger channel is.
@@ -219,10 +217,15 @@ def write_run(
     import mne_bids
     import pandas as pd
 
-    final = run_path(root, subject, session, run, task)
-    staging = root / ".simulating" / Path(final.basename).stem
-    remove(staging)
     modality = subject.modality
+    final = modality.recording(root, subject.label, session, run)
+    staging = root / ".simulating" / final.stem
+    remove(staging)
+    kind = modality.datatype
+    place = mne_bids.BIDSPath(
+        root=staging, subject=subject.label, session=session, run=run, task=TASK, datatype=kind,
+        suffix=kind, extension=final.suffix,
+    )  # fmt: skip
     n_chans = len(subject.brain.topography)
     signal = np.zeros((n_chans + 1, n_times))
     record(subject, z, events["sample"], n_times, sfreq, seed, out=signal[:-1])
@@ -248,7 +251,7 @@ def write_run(
         with says_disk_full(root):
             mne_bids.write_raw_bids(
                 raw,
-                final.copy().update(root=staging),
+                place,
                 events=np.stack([events["sample"], 0 * events["sample"], events["value"]], 1),
                 event_metadata=pd.DataFrame({name: events[name] for name in columns}),
                 extra_columns_descriptions={k: EVENT_COLUMNS[k] for k in columns},
@@ -257,36 +260,55 @@ def write_run(
                 readme=False,
                 verbose="error",
             )
-    folder = Path(staging) / final.directory.relative_to(final.root)
+    destination = final.parent
+    folder = staging / destination.relative_to(root)
     table = pd.DataFrame({"onset": events["sample"] / sfreq, **events})
     table = table[["onset", "duration", "trial_type", "value", "sample", *columns[1:]]]
     table.to_csv(folder / events_file(final).name, sep="\t", index=False)
-    sidecar = (folder / final.basename).with_suffix(".json")
+    sidecar = (folder / final.name).with_suffix(".json")
     content = json.loads(sidecar.read_text(encoding="utf-8"))
     content["TriggerLag"] = trigger_lag / sfreq
     content["Manufacturer"] = "simulated"
     write_json(sidecar, content)
-    destination = root / folder.relative_to(staging)
     destination.mkdir(parents=True, exist_ok=True)
     for file in sorted(folder.iterdir(), key=lambda f: f.name.endswith("events.tsv")):
         os.replace(file, destination / file.name)
     remove(staging)
 
 
-def run_path(root: Path, subject: Subject, session: str, run: str, task: str) -> Any:
-    """BIDS path of a run's recording."""
-    import mne_bids
+def truth_of(subject: Subject, features: Features, plan: Any) -> tuple[dict, dict]:
+    """What the observers may know: features, weights, time courses, topographies.
 
-    kind = subject.modality.datatype
-    return mne_bids.BIDSPath(
-        root=root, subject=subject.label, session=session, run=run, task=task, datatype=kind,
-        suffix=kind, extension=".fif" if kind == "meg" else ".vhdr",
-    )  # fmt: skip
-
-
-def events_file(path: Any) -> Path:
-    """The file that completes a run."""
-    return path.copy().update(suffix="events", extension=".tsv").fpath
+    The expected response of channel c at time t to an image is the sum over sources s of
+    ``topography[c, s] * (weight[s] @ z[image] + constant[s]) * course[s, t]``.
+    """
+    brain = subject.brain
+    names = subject.modality.info(plan.sfreq)["ch_names"]
+    data = {
+        "image": features.image,
+        "z": features.z,
+        "feature_stage": features.stage,
+        "weight": brain.weight,
+        "constant": brain.constant,
+        "course": brain.expected_course,
+        "topography": brain.topography,
+        "stage": brain.stage,
+        "latency": brain.latency,
+        "position": brain.position,
+        "orientation": brain.orientation,
+        "channel_name": np.array(names),
+        "bad": np.array([names[subject.flat], names[subject.noisy], names[subject.marked]]),
+        "noise_pattern": subject.background.pattern,
+        "noise_power": subject.background.power,
+    }
+    attributes = {
+        "sfreq": plan.sfreq,
+        "trigger_lag": plan.lag_samples / plan.sfreq,
+        "noise_white": subject.background.white,
+        "latency_jitter": LATENCY_JITTER,
+        "amplitude_jitter": AMPLITUDE_JITTER,
+    }
+    return data, attributes
 
 
 @contextlib.contextmanager
@@ -309,7 +331,7 @@ def _head_position(rng: np.random.Generator) -> np.ndarray:
 
 
 def _nuisance_patterns(
-    modality: Modality, places: np.ndarray, head_position: np.ndarray, rng: np.random.Generator
+    modality: Sensors, places: np.ndarray, head_position: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     eyes = np.array([[0.35, 0.95, -0.15], [-0.35, 0.95, -0.15]])
     eyes = CENTRE + 1.0 * BRAIN_RADIUS * eyes / np.linalg.norm(eyes, axis=1, keepdims=True)

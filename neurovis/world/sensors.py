@@ -1,4 +1,4 @@
-"""What carries a simulated brain to the outside: a measuring device and its forward solution.
+"""MEG and EEG: what carries a simulated brain to the outside, a measuring device and its forward solution.
 
 Comes in: dipole positions in the head (m). Goes out: an mne ``Info`` and the gain of each dipole at
 each sensor. Spheres stand for the head, so nothing has to be downloaded; mne computes the fields. A
@@ -7,11 +7,13 @@ modality is a component, so that another kind of device is another class.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from neurovis.config import Family
+from neurovis.errors import UsageError
+from neurovis.world.modality import Modality
 
 CENTRE = np.array([0.0, 0.0, 0.04])
 """Centre of the head's spheres in head coordinates, m."""
@@ -19,20 +21,15 @@ HEAD_RADIUS = 0.09
 BRAIN_RADIUS = 0.076
 
 
-class Modality(Family, family="modalities"):
-    """A measuring device; subclass with a name to add one.
+class Sensors(Modality):
+    """Sensors around the head; subclass with a name to add a device.
 
     Levels are amplitude densities or amplitudes in the device's unit; they fix how large the
-    background is, not how well images can be told apart, which `snr` alone does. Its default is
-    where the informed observer names a single trial's image among 200 in about 30 % of trials
-    (mean of the default design's two subjects: MEG 31 %, EEG 31 %; averaged over 12 repeats 97 %
-    and 96 %), as ``python -m experiments.benchmarks.limits --modality meg`` (or ``eeg``) prints.
+    background is, not how well images can be told apart, which `snr` alone does.
     """
 
-    datatype: ClassVar[str]
-    unit: ClassVar[str]
+    padding = (2.0, 2.0)
     trigger: ClassVar[str]
-    default_snr: ClassVar[float]
     background: ClassVar[float]
     """Brain background at 10 Hz, unit per root Hz, mean over sensors."""
     sensor_noise: ClassVar[float]
@@ -75,11 +72,54 @@ class Modality(Family, family="modalities"):
         """
         return _sphere_gain(self.info(1000.0, head_position), positions)
 
+    def check(self, plan: Any) -> None:
+        if plan.sfreq is None or plan.trigger_lag is None:
+            raise UsageError(
+                f"Design.sfreq, Design.trigger_lag: expected numbers for {self.component}, found none; "
+                "leave them out for their defaults."
+            )
+        if plan.soa - plan.soa_jitter <= plan.trigger_lag + 0.03:
+            raise UsageError(
+                f"Design.soa: expected more than soa_jitter + trigger_lag + 0.03 s, found {plan.soa}; "
+                "present pictures more slowly."
+            )
 
-class Meg(Modality, name="meg"):
+    def rate(self, plan: Any) -> float:
+        return plan.sfreq
+
+    def subject(self, number: int, features: Any, plan: Any) -> Any:
+        from neurovis.world.recordings import make_subject
+
+        return make_subject(
+            number, self, features, plan.sfreq, plan.duration, plan.level, plan.seed
+        )
+
+    def truth(self, subject: Any, features: Any, plan: Any) -> tuple[dict, dict]:
+        from neurovis.world.recordings import truth_of
+
+        return truth_of(subject, features, plan)
+
+    def write_run(
+        self, subject: Any, root: Path, session: str, run: str, plan: Any, events: dict,
+        z: np.ndarray, seed: Any,
+    ) -> None:  # fmt: skip
+        from neurovis.world.recordings import write_run
+
+        n_times = self.n_times(plan, events)
+        write_run(
+            subject, root, session, run, plan.sfreq, plan.lag_samples, events, z, n_times, seed
+        )
+
+    def n_times(self, plan: Any, events: dict) -> int:
+        """Length of a run in samples."""
+        return int(events["sample"][-1] + (plan.soa + self.padding[1]) * plan.sfreq)
+
+
+class Meg(Sensors, name="meg"):
     """A CTF-like helmet: first-order axial gradiometers with a baseline of 5 cm."""
 
     datatype = "meg"
+    ending = "meg.fif"
     unit = "T"
     trigger = "UPPT001"
     default_snr = 0.092
@@ -112,10 +152,11 @@ class Meg(Modality, name="meg"):
         return info
 
 
-class Eeg(Modality, name="eeg"):
+class Eeg(Sensors, name="eeg"):
     """A standard montage of 64 electrodes against one on the nose that is not recorded."""
 
     datatype = "eeg"
+    ending = "eeg.vhdr"
     unit = "V"
     trigger = "STI 014"
     default_snr = 0.092

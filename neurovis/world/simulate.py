@@ -18,28 +18,23 @@ from neurovis.errors import NeurovisError, UsageError
 from neurovis.progress import progress
 from neurovis.records import Stimuli
 from neurovis.store import FORMAT_VERSION, read_json, remove, write_h5, write_json
-from neurovis.world.brains import AMPLITUDE_JITTER, LATENCY_JITTER
+from neurovis.world.bold import Fmri
 from neurovis.world.features import Features, read_pictures, source_features
-from neurovis.world.recordings import (
-    PADDING,
-    Subject,
-    events_file,
-    make_subject,
-    run_path,
-    write_run,
-)
-from neurovis.world.sensors import Meg, Modality
+from neurovis.world.modality import Modality, events_file
+from neurovis.world.sensors import Meg
 
-TASK = "images"
+MODALITIES = ("meg", "eeg", Fmri.component)
 TRUTH_FORMAT = "neurovis-truth"
 
 
 class Design(Config):
     """What is simulated: many training images with few repeats, few test images with many.
 
-    `snr` is the root mean square of what differs between images, over that of brain and sensor
-    noise from 1 to 40 Hz, on a single trial; by default the modality's, at which an observer who
-    knows the source features names a single trial's image 30 % of the time.
+    `snr` is the root mean square of what differs between images, over that of the noise, on a single
+    trial (M/EEG: brain and sensor noise from 1 to 40 Hz; fMRI: peak of the response, over the noise
+    of a volume in voxels that respond); by default the modality's, at which an observer who knows the
+    source features names a single trial's image 30 % of the time. Other defaults of fMRI, which shows
+    pictures slowly: `Fmri.defaults`; `sfreq` (Hz) and `trigger_lag` (s) are of M/EEG alone.
     """
 
     modality: Modality = Meg()
@@ -51,22 +46,26 @@ class Design(Config):
     train_repeats: int = pydantic.Field(2, ge=1)
     n_test: int = pydantic.Field(200, ge=2)
     test_repeats: int = pydantic.Field(12, ge=1)
-    sfreq: float = pydantic.Field(300.0, ge=100)
+    sfreq: float | None = pydantic.Field(300.0, ge=100)
     soa: float = pydantic.Field(0.6, gt=0.1)
     soa_jitter: float = pydantic.Field(0.02, ge=0)
     duration: float = pydantic.Field(0.3, gt=0)
-    trigger_lag: float = pydantic.Field(0.025, ge=0)
+    trigger_lag: float | None = pydantic.Field(0.025, ge=0)
     snr: float | None = pydantic.Field(None, ge=0)
     size: int = pydantic.Field(128, ge=32)
     seed: int = pydantic.Field(0, ge=0)
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _of_the_modality(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        modality = resolve(Modality, value.get("modality", "meg"))
+        return {**modality.defaults, **value, "modality": modality}
+
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Design:
-        if self.soa - self.soa_jitter <= self.trigger_lag + 0.03:
-            raise UsageError(
-                f"Design.soa: expected more than soa_jitter + trigger_lag + 0.03 s, found {self.soa}; "
-                "present pictures more slowly."
-            )
+        self.modality.check(self)
         n_trials = self.n_train_concepts * self.n_exemplars * self.train_repeats
         n_trials += self.n_test * self.test_repeats
         if n_trials < self.n_sessions * self.n_runs:
@@ -101,7 +100,7 @@ def simulate(
     out : path
         Root of the dataset; made, or completed if the same command was interrupted.
     modality : str
-        ``meg`` or ``eeg``.
+        ``meg``, ``eeg`` or ``fmri``.
     n_jobs : int
         Processes; the result does not depend on it.
     quiet : bool
@@ -143,19 +142,15 @@ def simulate(
         return list(progress(made, desc, total=len(tasks), quiet=quiet))
 
     subjects = parallel(
-        [
-            delayed(make_subject)(
-                n + 1, plan.modality, features, plan.sfreq, plan.duration, plan.level, plan.seed
-            )
-            for n in range(plan.n_subjects)
-        ],
+        [delayed(plan.modality.subject)(n + 1, features, plan) for n in range(plan.n_subjects)],
         "making brains",
     )
     tasks = []
     for subject in subjects:
         write_truth(subject, features, plan, root)
+        plan.modality.write_subject(subject, root)
         tasks += _missing_runs(subject, stimuli, features, plan, root)
-    parallel([delayed(write_run)(**task) for task in tasks], "recording runs")
+    parallel([delayed(plan.modality.write_run)(**task) for task in tasks], "recording runs")
     _write_dataset_files(root, plan, subjects)
     remove(root / ".simulating")
     return root
@@ -203,7 +198,8 @@ def picture_features(stimuli: Stimuli) -> Features:
 def schedule(plan: Design, stimuli: Stimuli, subject: int) -> list[dict[str, np.ndarray]]:
     """What one subject sees: one table per run, sessions after each other.
 
-    Repeats of an image are spread over the runs. Samples count from the start of the run.
+    Repeats of an image are spread over the runs. Samples count from the start of the run, at the
+    modality's rate.
 
     Returns
     -------
@@ -231,10 +227,10 @@ def schedule(plan: Design, stimuli: Stimuli, subject: int) -> list[dict[str, np.
             repeat[i] = seen[row]
             seen[row] += 1
         gaps = plan.soa + rng.uniform(-plan.soa_jitter, plan.soa_jitter, len(shown))
-        onset = PADDING + np.concatenate([[0.0], gaps[:-1].cumsum()])
+        onset = plan.modality.padding[0] + np.concatenate([[0.0], gaps[:-1].cumsum()])
         runs.append(
             {
-                "sample": np.round(onset * plan.sfreq).astype(int),
+                "sample": np.round(onset * plan.modality.rate(plan)).astype(int),
                 "value": shown + 1,
                 "duration": np.full(len(shown), plan.duration),
                 "trial_type": stimuli.set[shown],
@@ -247,57 +243,26 @@ def schedule(plan: Design, stimuli: Stimuli, subject: int) -> list[dict[str, np.
     return runs
 
 
-def n_samples(plan: Design, events: dict[str, np.ndarray]) -> int:
-    """Length of a run in samples."""
-    return int(events["sample"][-1] + (plan.soa + PADDING) * plan.sfreq)
-
-
-def write_truth(subject: Subject, features: Features, plan: Design, root: Path) -> Path:
-    """Store what the observers may know: features, weights, time courses, topographies.
-
-    The expected response of channel c at time t to an image is the sum over sources s of
-    ``topography[c, s] * (weight[s] @ z[image] + constant[s]) * course[s, t]``.
-    """
+def write_truth(subject: Any, features: Features, plan: Design, root: Path) -> Path:
+    """Store what the observers may know; what that is, the modality says."""
     import json
 
-    brain = subject.brain
-    names = subject.modality.info(plan.sfreq)["ch_names"]
     path = root / "sourcedata" / "truth" / f"sub-{subject.label}.h5"
-    data = {
-        "image": features.image,
-        "z": features.z,
-        "feature_stage": features.stage,
-        "weight": brain.weight,
-        "constant": brain.constant,
-        "course": brain.expected_course,
-        "topography": brain.topography,
-        "stage": brain.stage,
-        "latency": brain.latency,
-        "position": brain.position,
-        "orientation": brain.orientation,
-        "channel_name": np.array(names),
-        "bad": np.array([names[subject.flat], names[subject.noisy], names[subject.marked]]),
-        "noise_pattern": subject.background.pattern,
-        "noise_power": subject.background.power,
-    }
-    write_h5(
-        path, TRUTH_FORMAT, data,
-        sfreq=plan.sfreq, unit=subject.modality.unit, subject=subject.label,
-        trigger_lag=plan.lag_samples / plan.sfreq, snr=plan.level, noise_white=subject.background.white,
-        latency_jitter=LATENCY_JITTER, amplitude_jitter=AMPLITUDE_JITTER,
-        design=json.dumps(to_dict(plan)),
-    )  # fmt: skip
+    data, attributes = plan.modality.truth(subject, features, plan)
+    about = {"modality": plan.modality.component, "unit": plan.modality.unit, "snr": plan.level}
+    about |= {"subject": subject.label, "design": json.dumps(to_dict(plan))}
+    write_h5(path, TRUTH_FORMAT, data, **about, **attributes)
     return path
 
 
 def _missing_runs(
-    subject: Subject, stimuli: Stimuli, features: Features, plan: Design, root: Path
+    subject: Any, stimuli: Stimuli, features: Features, plan: Design, root: Path
 ) -> list[dict[str, Any]]:
     """Arguments of `write_run` for every run that is not complete."""
     tasks = []
     for number, events in enumerate(schedule(plan, stimuli, subject.number)):
         session, run = f"{number // plan.n_runs + 1:02d}", f"{number % plan.n_runs + 1:02d}"
-        if events_file(run_path(root, subject, session, run, TASK)).is_file():
+        if events_file(plan.modality.recording(root, subject.label, session, run)).is_file():
             continue
         rows = events.pop("row")
         tasks.append(
@@ -306,12 +271,9 @@ def _missing_runs(
                 "root": root,
                 "session": session,
                 "run": run,
-                "task": TASK,
-                "sfreq": plan.sfreq,
-                "trigger_lag": plan.lag_samples,
+                "plan": plan,
                 "events": events,
                 "z": features.z[rows],
-                "n_times": n_samples(plan, events),
                 "seed": [plan.seed, 37, subject.number, number],
             }
         )
@@ -348,10 +310,8 @@ def _is_complete(root: Path, plan: Design) -> bool:
     return not begun.is_file()
 
 
-def _write_dataset_files(root: Path, plan: Design, subjects: list[Subject]) -> None:
+def _write_dataset_files(root: Path, plan: Design, subjects: list[Any]) -> None:
     """What describes the dataset as a whole; the description itself comes last."""
-    import mne_bids
-
     from neurovis import __version__
 
     lines = ["participant_id\tage\tsex\thand"]
@@ -362,30 +322,31 @@ def _write_dataset_files(root: Path, plan: Design, subjects: list[Subject]) -> N
         for session in range(1, plan.n_sessions + 1):
             label = f"{session:02d}"
             paths = [
-                run_path(root, subject, label, f"{run:02d}", TASK)
+                plan.modality.recording(root, subject.label, label, f"{run:02d}")
                 for run in range(1, plan.n_runs + 1)
             ]
-            folder = paths[0].directory.parent
-            rows = [f"{p.fpath.relative_to(folder).as_posix()}\tn/a" for p in paths]
+            folder = paths[0].parent.parent
+            rows = [f"{p.relative_to(folder).as_posix()}\tn/a" for p in paths]
             scans = folder / f"sub-{subject.label}_ses-{label}_scans.tsv"
             scans.write_text("\n".join(["filename\tacq_time", *rows]) + "\n", encoding="utf-8")
     (root / "README").write_text(README.format(version=__version__), encoding="utf-8")
     write_json(root / "sourcedata" / "truth" / "design.json", _described(plan))
-    mne_bids.make_dataset_description(
-        path=root,
-        name=f"Simulated {plan.modality.component.upper()} of an image world",
-        dataset_type="raw",
-        data_license="CC0",
-        authors=["neurovis"],
-        overwrite=True,
-        verbose="error",
-    )
+    about = {
+        "Name": f"Simulated {plan.modality.component.upper()} of an image world",
+        "BIDSVersion": "1.9.0",
+        "DatasetType": "raw",
+        "License": "CC0",
+        "Authors": ["neurovis"],
+    }
+    write_json(root / "dataset_description.json", about)
 
 
 README = """Simulated recordings of brains that look at pictures (neurovis {version}).
 
-No person was measured. Pictures are in stimuli/, the events name them. Marks on the trigger channel
-come later than the pictures by TriggerLag (s) of each recording's JSON file; the onsets in the
-events files are those of the pictures. Some bad channels are marked, some are not.
-sourcedata/truth holds what drives the recordings: for judging decoders, never for training them.
+No person was measured. Pictures are in stimuli/, the events name them. MEG and EEG: marks on the
+trigger channel come later than the pictures by TriggerLag (s) of each recording's JSON file; the
+onsets in the events files are those of the pictures; some bad channels are marked, some are not.
+fMRI: derivatives/fmriprep holds the confounds of each run, derivatives/rois masks of the brain and
+of its visual regions; volumes are as after motion correction, what motion does to the signal is
+still in them. sourcedata/truth holds what drives the recordings: for judging decoders, never for training them.
 """

@@ -22,7 +22,7 @@ from neurovis.world.features import SIZE, source_features
 from neurovis.world.observers import Truth, identify, observe
 from neurovis.world.recordings import make_subject, record
 from neurovis.world.sensors import Meg
-from neurovis.world.simulate import Design, n_samples, schedule, write_truth
+from neurovis.world.simulate import Design, schedule, write_truth
 
 STEPS = Steps(notch=(50.0,), scaling="none", clamp=None)
 N_TRAIN, N_TEST = 300, 12
@@ -146,7 +146,7 @@ def world(folder, snr: float, seed: int = 0):
     parts = []
     for number, events in enumerate(schedule(plan, stimuli, 1)):
         z = features.z[events["row"]]
-        size = n_samples(plan, events)
+        size = plan.modality.n_times(plan, events)
         signal = record(subject, z, events["sample"], size, plan.sfreq, [seed, number])
         onset = events["sample"] / plan.sfreq
         run = process_run(STEPS, signal.astype(np.float32), plan.sfreq, onset, *channels)

@@ -1,8 +1,8 @@
 """Arrays and id lists in files that others made, read without executing anything.
 
-Comes in: ``.npy``, ``.npz``, ``.pt``, ``.safetensors``, ``.h5`` or ``.pkl``; ids as text, csv or JSON. Goes
-out: everything in it by name, arrays as arrays. A pickle, where there is no way round one, goes through
-`neurovis.safe_pickle`; torch reads tensors alone.
+Comes in: ``.npy``, ``.npz``, ``.pt``, ``.safetensors``, ``.h5``, ``.pkl`` or ``.mat``; ids as text, csv or
+JSON. Goes out: everything in it by name, arrays as arrays. A pickle, where there is no way round one, goes
+through `neurovis.safe_pickle`, what torch saved too. Large arrays are maps onto the file where possible.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from neurovis.errors import NeurovisError, unknown
-from neurovis.safe_pickle import read_pickle
+from neurovis.safe_pickle import read_pickle, read_torch
 from neurovis.store import load_tensors
 
 Ids = str | Path | Sequence[str] | None
@@ -81,7 +81,7 @@ def _open(file: Path, stack: contextlib.ExitStack) -> Any:
         try:
             return np.load(file, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError):
-            return read_pickle(file)
+            return read_pickle(file, lazy=True)
     if suffix == ".npz":
         try:
             with file.open("rb") as handle, np.load(handle, allow_pickle=False) as loaded:
@@ -99,11 +99,11 @@ def _open(file: Path, stack: contextlib.ExitStack) -> Any:
                 f"({' '.join(str(error).split())[:120]}); save arrays of numbers."
             ) from None
     if suffix in (".pkl", ".pickle"):
-        return read_pickle(file)
+        return read_pickle(file, lazy=True)
     if suffix == ".safetensors":
         return load_tensors(file)
     if suffix in (".pt", ".pth"):
-        return _torch(file)
+        return read_torch(file)
     if suffix in (".h5", ".hdf5"):
         import h5py
 
@@ -128,26 +128,160 @@ def _text(item: Any) -> Any:
     return item.asstr()[()].tolist() if item.dtype.kind == "O" else item[()]
 
 
-def _torch(file: Path) -> Any:
-    import pickle
+def read_mat(path: str | Path, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """Variables of a MATLAB file of version 4, 5 or 7.3, the same for all.
 
-    import torch
+    Parameters
+    ----------
+    path : path
+    names : sequence of str, optional
+        Only these variables; others are not read.
 
+    Returns
+    -------
+    dict of str to object
+        Numbers as arrays in MATLAB's order of dimensions without those of size one (a number alone
+        as a scalar), text as str (rows of text as a list), cells as lists, structs as dicts (arrays of
+        structs as lists of them), logicals as bool (in cells and structs of version 5 as uint8).
+
+    Raises
+    ------
+    NeurovisError
+        If the file is none or truncated, a variable is missing, or one is a function or an object
+        of a class (MATLAB's ``string`` and ``table`` are): these are instructions for MATLAB.
+    """
+    import h5py
+
+    path = Path(path)
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        OSError,
-        LookupError,
-    ) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise NeurovisError(
-            f"{file}: expected tensors and plain containers alone, found something else ({reason}); "
-            "nothing was run: save tensors only."
-        ) from None
+        with path.open("rb") as handle:
+            newer = handle.read(10) == b"MATLAB 7.3"
+    except FileNotFoundError:
+        raise NeurovisError(f"{path}: no such file; correct the path.") from None
+    if newer:
+        try:
+            with h5py.File(path, "r") as file:
+                wanted = _known(path, [n for n in file if not n.startswith("#")], names)
+                return {name: _from_hdf5(path, name, file[name]) for name in wanted}
+        except (OSError, KeyError, RuntimeError) as error:
+            raise _damaged(path, error) from None
+    from scipy.io import loadmat, whosmat
+    from scipy.io.matlab import MatReadError
+
+    # a damaged file leads its parser astray in many ways
+    astray = (MatReadError, OSError, ValueError, TypeError, LookupError, EOFError, ArithmeticError)
+    try:
+        kinds = {name: kind for name, _, kind in whosmat(path, appendmat=False)}
+        wanted = _known(path, list(kinds), names)
+        options = {"squeeze_me": True, "struct_as_record": False, "chars_as_strings": True}
+        found = loadmat(path, appendmat=False, variable_names=wanted, **options)
+        for name in wanted:
+            if kinds[name] == "logical":
+                found[name] = np.asarray(found[name], bool)
+        return {name: _from_scipy(path, name, found[name]) for name in wanted}
+    except NeurovisError:
+        raise
+    except (*astray, MemoryError, zlib.error, NotImplementedError, UnicodeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> NeurovisError:
+    said = " ".join(str(error).split())[:100] or type(error).__name__
+    return NeurovisError(
+        f"{path}: expected a whole MATLAB file, found a damaged or truncated one ({said}); fetch it "
+        "again."
+    )
+
+
+def _known(path: Path, there: Sequence[str], names: Sequence[str] | None) -> list[str]:
+    for name in names or ():
+        if name not in there:
+            raise NeurovisError(unknown(f"{path}: variable", name, there))
+    return list(there if names is None else names)
+
+
+def _no_instructions(path: Path, name: str, what: str) -> NeurovisError:
+    return NeurovisError(
+        f"{path}: {name} is {what}, expected numbers, text, cells or structs; nothing was run: save it "
+        "from MATLAB as one of these (cellstr for strings)."
+    )
+
+
+def _from_scipy(path: Path, name: str, value: Any) -> Any:
+    from scipy.io import matlab
+
+    if isinstance(value, matlab.MatlabFunction | matlab.MatlabOpaque):
+        raise _no_instructions(path, name, "a function or an object of a class")
+    if isinstance(value, matlab.mat_struct):
+        fields = {field: getattr(value, field) for field in value._fieldnames}
+        return {f: _from_scipy(path, f"{name}.{f}", item) for f, item in fields.items()}
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        cells = [
+            _from_scipy(path, f"{name}[{i}]", item)
+            for i, item in enumerate(value.reshape(-1, order="F"))
+        ]
+        return cells if value.ndim < 2 else _nested(cells, value.shape)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "U":
+        return value.item() if value.ndim == 0 else value.tolist()
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value.item()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _nested(cells: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    """Cells in MATLAB's order as lists of rows."""
+    table = np.empty(len(cells), object)
+    for i, item in enumerate(cells):
+        table[i] = item
+    return table.reshape(shape, order="F").tolist()
+
+
+def _from_hdf5(path: Path, name: str, item: Any) -> Any:
+    import h5py
+
+    kind = item.attrs.get("MATLAB_class", b"")
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    plain = ("", "cell", "struct", "char", "logical", "single", "double", *_INTEGERS)
+    if "MATLAB_object_decode" in item.attrs or kind not in plain:
+        raise _no_instructions(path, name, f"a {kind or 'foreign object'}")
+    if isinstance(item, h5py.Group):
+        fields = {field: _from_hdf5(path, f"{name}.{field}", item[field]) for field in item}
+        rows = [field for field in item if _lists(item[field])]
+        if not rows or len(rows) < len(fields):
+            return fields
+        return [dict(zip(fields, row)) for row in zip(*(_listed(v) for v in fields.values()))]
+    if item.attrs.get("MATLAB_empty", 0):
+        return {"char": "", "cell": [], "struct": []}.get(kind, np.zeros(0))
+    value = item[()]
+    if h5py.check_ref_dtype(item.dtype) is not None:
+        cells = [
+            _from_hdf5(path, f"{name}[{i}]", item.file[reference])
+            for i, reference in enumerate(np.ravel(value))
+        ]
+        return cells if max(value.shape) == value.size else _nested(cells, value.shape[::-1])
+    value = np.asarray(value).T
+    if value.dtype.names == ("real", "imag"):
+        value = value["real"] + 1j * value["imag"]
+    if kind == "char":
+        rows = ["".join(map(chr, row)) for row in value.reshape(-1, value.shape[-1])]
+        return rows[0] if len(rows) == 1 else rows
+    value = np.squeeze(value.astype(bool) if kind == "logical" else value)
+    return value.item() if value.ndim == 0 else value
+
+
+_INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+
+
+def _lists(item: Any) -> bool:
+    """Whether a field is one of an array of structs: references without a class of their own."""
+    import h5py
+
+    references = isinstance(item, h5py.Dataset) and h5py.check_ref_dtype(item.dtype) is not None
+    return references and "MATLAB_class" not in item.attrs
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

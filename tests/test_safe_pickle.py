@@ -7,6 +7,7 @@ import contextlib
 import os
 import pickle
 import pickletools
+import zipfile
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from neurovis.errors import NeurovisError
-from neurovis.safe_pickle import read_pickle
+from neurovis.safe_pickle import LARGE, read_pickle, read_torch
 
 SET = {
     "preprocessed_eeg_data": np.random.default_rng(0).random((3, 2, 4, 5)).astype(np.float32),
@@ -30,6 +31,9 @@ SET = {
     "scalars": (np.float32(3), np.bool_(True), 1.5, None, True, b"abc", b""),
     "ordered": collections.OrderedDict(a=[1, {2, 3}, frozenset({4})]),
 }
+
+
+BIG = np.arange(3 * (LARGE // 10), dtype=np.float64).reshape(-1, 3)
 
 
 def same(found, expected):
@@ -139,7 +143,8 @@ def attacks(canary):
 
 @pytest.mark.parametrize("name", [name for name, _ in attacks("")])
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_nothing_runs(tmp_path, name, wrapped):
+@pytest.mark.parametrize("lazy", [False, True])
+def test_nothing_runs(tmp_path, name, wrapped, lazy):
     canary = tmp_path / "canary"
     data = dict(attacks(canary))[name]
     path = tmp_path / "bad.npy"
@@ -149,7 +154,7 @@ def test_nothing_runs(tmp_path, name, wrapped):
         data = whole[: 10 + int.from_bytes(whole[8:10], "little")] + data
     path.write_bytes(data)
     with pytest.raises(NeurovisError, match=r"bad\.npy: expected") as error:
-        read_pickle(path)
+        read_pickle(path, lazy)
     assert "\n" not in str(error.value)
     assert not canary.exists()
 
@@ -216,3 +221,228 @@ def test_the_attacks_are_whole_pickles():
 def test_missing_file(tmp_path):
     with pytest.raises(NeurovisError, match="no such file"):
         read_pickle(tmp_path / "none.npy")
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("numpy_header", [False, True])
+def test_large_arrays_are_maps_onto_the_file(tmp_path, protocol, numpy_header):
+    content = {
+        "preprocessed_eeg_data": BIG,
+        "swapped": np.asfortranarray(BIG).astype(">f4"),
+        "text": np.full(LARGE // 8, "ab"),
+        "small": np.arange(4),
+        "large bytes": b"x" * (LARGE + 1),
+        "ch_names": ["Oz"],
+    }
+    path = tmp_path / "set.npy"
+    data = pickle.dumps(np.array(content, object) if numpy_header else content, protocol)
+    if numpy_header:
+        np.save(path, np.array(None, object), allow_pickle=True)
+        head = path.read_bytes()
+        data = head[: 10 + int.from_bytes(head[8:10], "little")] + data
+    path.write_bytes(data)
+    found = read_pickle(path, lazy=True)
+    same(found, content)
+    for name in ("preprocessed_eeg_data", "swapped", "text"):
+        assert isinstance(found[name], np.memmap), name
+        assert not found[name].flags.writeable
+    assert found["swapped"].flags.f_contiguous
+    assert not isinstance(found["small"], np.memmap)
+    whole = read_pickle(path)
+    same(whole, content)
+    assert type(whole["preprocessed_eeg_data"]) is np.ndarray
+    whole["preprocessed_eeg_data"][:] = 0
+    same(read_pickle(path), content)
+
+
+def test_a_file_larger_than_memory_is_opened_at_once(tmp_path):
+    """Twenty gigabytes of zeros that take no place on the disk."""
+    shape = (20, 1 << 27)
+    kind = np.dtype(np.float64)
+    lie = b"SHORT"
+    data = pickle.dumps({"raw_eeg_data": np.frombuffer(lie * 8, np.float64), "sfreq": 1000}, 3)
+    # the 40 bytes of content become 20 GB: BINBYTES8, a hole, and the shape that fits
+    opcode = pickle.SHORT_BINBYTES + bytes([40]) + lie * 8
+    assert data.count(opcode) == 1
+    before, after = data.split(opcode)
+    size = kind.itemsize * shape[0] * shape[1]
+    five = b"K\x05\x85"
+    assert before.count(five) == 1
+    before = before.replace(five, b"K\x14J" + shape[1].to_bytes(4, "little") + b"\x86")
+    path = tmp_path / "raw_eeg_training.npy"
+    with path.open("wb") as handle:
+        handle.write(before + pickle.BINBYTES8 + size.to_bytes(8, "little"))
+        handle.seek(size, 1)
+        handle.write(after)
+    found = read_pickle(path, lazy=True)
+    assert found["sfreq"] == 1000
+    assert found["raw_eeg_data"].shape == shape
+    assert found["raw_eeg_data"][19, -1] == 0
+    with path.open("r+b") as handle:
+        handle.truncate(size // 2)
+    with pytest.raises(NeurovisError, match=r"training\.npy: expected a whole .* truncated one"):
+        read_pickle(path, lazy=True)
+
+
+@pytest.mark.parametrize("at", [0, 3, 11, 60, LARGE, -40, -1])
+def test_truncated_files_say_so_in_one_sentence(tmp_path, at):
+    np.save(tmp_path / "whole.npy", {"a": BIG, "b": ["x"]}, allow_pickle=True)
+    data = (tmp_path / "whole.npy").read_bytes()
+    (tmp_path / "cut.npy").write_bytes(data[:at])
+    for lazy in (False, True):
+        with pytest.raises(NeurovisError, match=r"cut\.npy: expected") as error:
+            read_pickle(tmp_path / "cut.npy", lazy)
+        assert "\n" not in str(error.value)
+
+
+def test_mapped_contents_cannot_be_anything_but_an_array(tmp_path):
+    blob = b"a" * LARGE
+    for name, item in {
+        "set": Reduce(set, blob),
+        "encode": Reduce(__import__("_codecs").encode, blob, "latin1"),
+        "shape": Reduce(np.ndarray, blob),
+    }.items():
+        data = pickle.dumps(item, 4)
+        (tmp_path / "bad.pkl").write_bytes(data)
+        with pytest.raises(NeurovisError, match=r"bad\.pkl: expected"):
+            read_pickle(tmp_path / "bad.pkl", lazy=True)
+        assert name
+    state = (1, (LARGE // 8 + 1,), np.dtype("f8"), False, blob)
+    liar = Reduce(*np.arange(2).__reduce__()[:1], np.ndarray, (0,), b"b")
+    liar.parts = (*liar.parts, state)
+    (tmp_path / "liar.pkl").write_bytes(pickle.dumps(liar, 4))
+    with pytest.raises(NeurovisError, match="does not fit its shape"):
+        read_pickle(tmp_path / "liar.pkl", lazy=True)
+    # a mapped content that something tries to change
+    data = pickle.dumps(blob, 4)[:-1] + b"}X\x04\x00\x00\x00pathX\x01\x00\x00\x00xsb."
+    (tmp_path / "built.pkl").write_bytes(data)
+    with pytest.raises(NeurovisError, match="an attempt to change a reader"):
+        read_pickle(tmp_path / "built.pkl", lazy=True)
+
+
+@pytest.mark.parametrize("pickle_protocol", [2, 5])
+def test_what_torch_saved(tmp_path, pickle_protocol):
+    import torch
+
+    tensors = {
+        "weight": torch.arange(12.0).reshape(3, 4),
+        "turned": torch.arange(12.0).reshape(3, 4).T[1:, ::2],
+        "scalar": torch.tensor(3),
+        "empty": torch.zeros(0, 4),
+        "half": torch.arange(5).to(torch.float16),
+        "brain": torch.arange(5).to(torch.bfloat16),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "flag": torch.tensor([True, False]),
+    }
+    # the layout of a published set: numpy arrays inside what torch saved
+    arrays = {
+        "eeg": BIG.astype(np.float32),
+        "img": np.array([["a/b.jpg"]]),
+        "times": BIG[0],
+    }
+    whole = {**tensors, **arrays, "ch_names": ["Oz"], "order": collections.OrderedDict(a=1)}
+    torch.save(whole, tmp_path / "train.pt", pickle_protocol=pickle_protocol)
+    found = read_torch(tmp_path / "train.pt")
+    assert list(found) == list(whole)
+    for name, tensor in tensors.items():
+        expected = tensor.detach()
+        expected = expected.float() if name == "brain" else expected
+        same(np.asarray(found[name]), expected.numpy())
+    for name, array in arrays.items():
+        same(found[name], array)
+    if pickle_protocol == 5:
+        assert isinstance(found["eeg"], np.memmap)
+    assert isinstance(found["weight"], np.memmap)
+    whole = read_torch(tmp_path / "train.pt", lazy=False)
+    for name in ("eeg", "weight", "turned"):
+        same(whole[name], np.asarray(found[name]))
+        assert not isinstance(whole[name], np.memmap)
+
+
+def test_state_dict_of_a_model(tmp_path):
+    import torch
+
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    torch.save({"model": model.state_dict()}, tmp_path / "model.pt")
+    found = read_torch(tmp_path / "model.pt")["model"]
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(found[name], tensor.numpy())
+
+
+def rezipped(source, target, change):
+    """A zip with one part changed."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, change(name, old.read(name)))
+
+
+@pytest.mark.parametrize("name", [name for name, _ in attacks("")])
+def test_nothing_runs_in_what_torch_saved(tmp_path, name):
+    import torch
+
+    canary = tmp_path / "canary"
+    data = dict(attacks(canary))[name]
+    torch.save({"a": torch.ones(2)}, tmp_path / "good.pt")
+    bad = tmp_path / "bad.pt"
+    rezipped(tmp_path / "good.pt", bad, lambda n, old: data if n.endswith("data.pkl") else old)
+    with pytest.raises(NeurovisError, match=r"bad\.pt: expected") as error:
+        read_torch(bad)
+    assert "\n" not in str(error.value)
+    assert not canary.exists()
+
+
+def test_torch_files_with_code_or_of_the_older_format_are_refused(tmp_path):
+    import torch
+
+    torch.save({"a": torch.ones(2)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(NeurovisError, match="found the older format"):
+        read_torch(tmp_path / "old.pt")
+    torch.save({"a": torch.ones(2)}, tmp_path / "good.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "good.pt") as old,
+        zipfile.ZipFile(tmp_path / "script.pt", "w") as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        new.writestr(f"{old.namelist()[0].split('/')[0]}/code/__torch__.py", "print(1)")
+    with pytest.raises(NeurovisError, match=r"a program .TorchScript."):
+        read_torch(tmp_path / "script.pt")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pt")
+    with pytest.raises(NeurovisError, match=r"found torch\.nn\.modules\.linear\.Linear; nothing"):
+        read_torch(tmp_path / "model.pt")
+    with zipfile.ZipFile(tmp_path / "other.pt", "w") as other:
+        other.writestr("a/b.txt", "x")
+    with pytest.raises(NeurovisError, match="a zip of something else"):
+        read_torch(tmp_path / "other.pt")
+
+
+def test_tensors_that_lie_are_refused(tmp_path):
+    import torch
+
+    torch.save({"a": torch.arange(4.0)}, tmp_path / "good.pt")
+    rezipped(
+        tmp_path / "good.pt",
+        tmp_path / "short.pt",
+        lambda name, old: old[:8] if "/data/" in name else old,
+    )
+    with pytest.raises(NeurovisError, match="does not fit its size"):
+        read_torch(tmp_path / "short.pt")
+
+    def longer(name, old):
+        # size (4,) and stride (1,) of the tensor: the stride becomes 9
+        return old.replace(b"K\x04\x85", b"K\x09\x85") if name.endswith("data.pkl") else old
+
+    rezipped(tmp_path / "good.pt", tmp_path / "long.pt", longer)
+    with pytest.raises(NeurovisError, match="a tensor larger than its storage"):
+        read_torch(tmp_path / "long.pt")
+    with zipfile.ZipFile(tmp_path / "good.pt") as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as new:
+        for name, content in parts.items():
+            new.writestr(name, content)
+    with pytest.raises(NeurovisError, match="compressed"):
+        read_torch(tmp_path / "packed.pt")
+    whole = (tmp_path / "good.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(NeurovisError, match=r"cut\.pt: expected a whole .* truncated"):
+        read_torch(tmp_path / "cut.pt")

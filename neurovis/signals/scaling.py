@@ -220,7 +220,8 @@ def mvnn_covariance(blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarr
         shrink = np.divide(spread, distance, out=np.zeros(len(block)), where=distance > 0)
         shrink = np.clip(shrink, 0, 1)
         level = trace / n_chans
-        covariance *= (variance > 0)[:, :, None] & (variance > 0)[:, None]
+        if not variance.all():
+            covariance *= (variance > 0)[:, :, None] & (variance > 0)[:, None]
         total = total + np.tensordot(weight * (1 - shrink), covariance.astype(np.float64), axes=1)
         total[np.diag_indices(n_chans)] += (weight * shrink * level) @ variance
         weights += float(np.sum(weight))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class ThingsEeg1(SensorData, name="things_eeg1"):
         are not needed to prepare the signals.
     """
 
-    recipes = {
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {
         "clean": {},
         "paper": {
             "reference": "average",
@@ -159,12 +159,12 @@ class ThingsEeg1(SensorData, name="things_eeg1"):
         sfreq = float(raw.info["sfreq"])
         path = recording.file.with_name(recording.file.name.replace("_eeg.vhdr", "_events.tsv"))
         shown = read_events(path, sfreq)
+        n_test = int(shown.test.sum())
         notes = [
-            f"onsets in {shown.unit}; they keep to the stimulus computer's clock within "
-            f"{1000 * shown.strays:.2f} ms",
-            f"{len(shown.image) - int(shown.test.sum())} training and {int(shown.test.sum())} test "
-            f"presentations in streams, one every {1000 * shown.soa:.0f} ms: windows of neighbouring "
-            f"trials overlap; in {int(shown.target.sum())} the fixation changed colour, kept",
+            f"onsets in {shown.unit}, within {1000 * shown.strays:.2f} ms of the stimulus computer's clock",
+            f"{len(shown.image) - n_test} training and {n_test} test presentations",
+            f"streams, one picture every {1000 * shown.soa:.0f} ms: windows of neighbouring trials overlap",
+            f"in {int(shown.target.sum())} presentations the fixation changed colour; they are kept",
         ]
         if not shown.test.any():
             notes.append("no test presentations of this subject")
@@ -290,10 +290,9 @@ def _in_seconds(
 ) -> tuple[np.ndarray, str, float]:
     """Onsets in s; their unit is what makes them run as fast as the stimulus computer's clock."""
     slope = float(np.polyfit(clock - clock.mean(), onset - onset.mean(), 1)[0])
-    for unit, per_second in (("samples", sfreq), ("seconds", 1.0)):
-        if abs(slope / per_second - 1) < SLOPE:
-            break
-    else:
+    speeds = {"samples": sfreq, "seconds": 1.0}
+    unit = next((u for u, per_second in speeds.items() if abs(slope / per_second - 1) < SLOPE), "")
+    if not unit:
         raise NeurovisError(
             f"{file}: onset advances by {slope:.4g} per second of time_stimon, expected {sfreq:g} "
             "(samples) or 1 (seconds); these are another rate's events: fetch recording and events again."

@@ -114,7 +114,8 @@ def test_oddities_are_told(untouched):
     }
     assert "no test presentations" in notes["01"]
     assert "owners suggest leaving this subject out: No data for final" in notes["01"]
-    assert "onsets in samples" in notes["02"] and "onsets in seconds" in notes["49"]
+    assert "onsets in samples" in notes["02"]
+    assert "onsets in seconds" in notes["49"]
     assert "64 channels after the first 63 were not connected" in notes["49"]
     assert "windows of neighbouring trials overlap" in notes["02"]
     assert "not connected" not in notes["02"]
@@ -164,7 +165,8 @@ def test_true_events(real_data, subject, trials, test):
     assert shown.strays < 0.001
     assert shown.soa == pytest.approx(1 / facts.fact("presentations_per_second"), abs=1e-3)
     train, counts = np.unique(shown.image[~shown.test], return_counts=True)
-    assert len(train) == 22248 and (counts == facts.fact("train_repeats")).all()
+    assert len(train) == 22248
+    assert (counts == facts.fact("train_repeats")).all()
     assert len({module.concept_of(i) for i in train}) == facts.fact("n_concepts")
     tested, counts = np.unique(shown.image[shown.test], return_counts=True)
     assert len(tested) == (200 if test else 0)
@@ -174,7 +176,8 @@ def test_true_events(real_data, subject, trials, test):
     assert (shown.path == text["stim"].str.removeprefix("stimuli\\").str.replace("\\", "/")).all()
     if test:
         known = {module.concept_of(i) for i in tested}
-        assert len(known) == 200 and known <= {module.concept_of(i) for i in train}
+        assert len(known) == 200
+        assert known <= {module.concept_of(i) for i in train}
         left = [i for i in train if module.concept_of(i) not in known]
         assert len(left) == 19848
 
@@ -252,7 +255,7 @@ def test_without_anyone_who_saw_the_test_images(tmp_path):
 
 def test_not_a_dataset(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NeurovisError, match="no dataset_description.json"):
+    with pytest.raises(NeurovisError, match=r"no dataset_description\.json"):
         made(tmp_path / "empty", tmp_path)
     with pytest.raises(UsageError, match="recipe 'papr' is unknown; did you mean 'paper'"):
         made(tmp_path / "empty", tmp_path, recipe="papr")

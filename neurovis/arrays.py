@@ -173,8 +173,7 @@ def read_mat(path: str | Path, names: Sequence[str] | None = None) -> dict[str, 
     try:
         kinds = {name: kind for name, _, kind in whosmat(path, appendmat=False)}
         wanted = _known(path, list(kinds), names)
-        options = {"squeeze_me": True, "struct_as_record": False, "chars_as_strings": True}
-        found = loadmat(path, appendmat=False, variable_names=wanted, **options)
+        found = loadmat(path, appendmat=False, variable_names=wanted, struct_as_record=False)
         for name in wanted:
             if kinds[name] == "logical":
                 found[name] = np.asarray(found[name], bool)
@@ -215,17 +214,18 @@ def _from_scipy(path: Path, name: str, value: Any) -> Any:
     if isinstance(value, matlab.mat_struct):
         fields = {field: getattr(value, field) for field in value._fieldnames}
         return {f: _from_scipy(path, f"{name}.{f}", item) for f, item in fields.items()}
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        cells = [
-            _from_scipy(path, f"{name}[{i}]", item)
-            for i, item in enumerate(value.reshape(-1, order="F"))
-        ]
-        return cells if value.ndim < 2 else _nested(cells, value.shape)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "U":
-        return value.item() if value.ndim == 0 else value.tolist()
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        return value.item()
-    return value.item() if isinstance(value, np.generic) else value
+    value = value.toarray() if hasattr(value, "toarray") else np.asarray(value)
+    if value.dtype.hasobject:
+        flat = value.reshape(-1, order="F")
+        cells = [_from_scipy(path, f"{name}[{i}]", item) for i, item in enumerate(flat)]
+        if len(flat) == 1 and isinstance(flat[0], matlab.mat_struct):
+            return cells[0]
+        return cells if max(value.shape, default=0) == value.size else _nested(cells, value.shape)
+    if value.dtype.kind == "U":
+        rows = value.reshape(-1).tolist()
+        return rows[0] if len(rows) == 1 else rows or ""
+    value = np.squeeze(value) if value.size else np.zeros(0, value.dtype)
+    return value.item() if value.ndim == 0 else value
 
 
 def _nested(cells: list[Any], shape: tuple[int, ...]) -> list[Any]:

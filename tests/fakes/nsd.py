@@ -18,7 +18,14 @@ import numpy as np
 SESSIONS = (40, 40, 32, 30, 40, 32, 40, 30)
 TRIALS = 750
 # of the shared images: last session of a stretch, trials in it, images shown there for the first time
-STRETCHES = ((27, 1985, 890), (29, 128, 5), (30, 75, 12), (32, 183, 23), (37, 399, 52), (40, 230, 18))
+STRETCHES = (
+    (27, 1985, 890),
+    (29, 128, 5),
+    (30, 75, 12),
+    (32, 183, 23),
+    (37, 399, 52),
+    (40, 230, 18),
+)
 SHAPE = (7, 8, 6)
 FOLDERS = {
     "b1": "betas_assumehrf",
@@ -224,9 +231,7 @@ def write_regions(root: Path, subject: int, shape: tuple[int, int, int]) -> dict
                 if name == "nsdgeneral":
                     values = (np.arange(count) < 24).astype(int)
                 data = values.astype(np.float32)[:, None, None]
-                nibabel.save(
-                    nibabel.MGHImage(data, np.eye(4)), labels / f"{hemisphere}.{name}.mgz"
-                )
+                nibabel.save(nibabel.MGHImage(data, np.eye(4)), labels / f"{hemisphere}.{name}.mgz")
         if owner != "fsaverage":
             for name, names in LABELS.items():
                 lines = [f"{number} {label}" for number, label in enumerate(("Unknown", *names))]

@@ -105,7 +105,8 @@ class Workers(Config):
                 except NeurovisError:
                     raise
                 except Exception as error:  # submitit wraps whatever happened in the job
-                    said = str(error).strip().split("\n")[-1][:200]
+                    lines = [line.strip() for line in str(error).split("\n")]
+                    said = next((x for x in reversed(lines) if "Error: " in x), lines[0])[:200]
                     raise NeurovisError(
                         f"{self.cluster} job {job.job_id} failed: {said}; its log is "
                         f"{job.paths.stderr}, run the same command again to go on."

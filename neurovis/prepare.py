@@ -26,6 +26,7 @@ from neurovis.store import (
     artefact,
     artefact_path,
     is_complete,
+    read_json,
     remove,
     says_disk_full,
     working_folder,
@@ -92,12 +93,20 @@ def prepare(
             "fold; expected options that learn from none of them, such as scaling=constant or none and "
             "whiten=none (fMRI: standardise=none or learn=recording)."
         )
+    # a subject's recordings are its own affair: those of others may arrive later
+    marks = {
+        who: fingerprint([(r.name, _mark(r.file)) for r in recordings if r.subject == who])
+        for who in subjects
+    }
     inputs = {
-        "recordings": fingerprint([(r.subject, r.name, _mark(r.file)) for r in recordings]),
         "stimuli": fingerprint([stimuli.image, stimuli.sha256, stimuli.concept, stimuli.set]),
     }
     folder = artefact_path(out, "prepared", dataset.component, dataset, inputs)
-    done = lambda place, who: (place / f"sub-{who}" / "qc.json").is_file()  # noqa: E731
+
+    def done(place: Path, who: str) -> bool:
+        said = place / f"sub-{who}" / "qc.json"
+        return said.is_file() and read_json(said, "neurovis-qc").get("inputs") == marks[who]
+
     if is_complete(folder):
         if all(done(folder, who) for who in subjects):
             return folder
@@ -114,8 +123,8 @@ def prepare(
         todo = [who for who in subjects if not done(partial, who)]
         tasks = [
             (
-                dataset, root, [r for r in recordings if r.subject == who], stimuli, splits[0],
-                partial, workers.inside(len(todo)), quiet or len(todo) > 1 < workers.n_jobs,
+                dataset, root, [r for r in recordings if r.subject == who], marks[who], stimuli,
+                splits[0], partial, workers.inside(len(todo)), quiet or len(todo) > 1 < workers.n_jobs,
             )
             for who in todo
         ]  # fmt: skip
@@ -149,6 +158,8 @@ def _select(asked: Sequence[str] | None, known: list[str]) -> list[str]:
 def _mark(file: Path) -> str:
     """Fingerprint of a recording's size, beginning and end (whole checksums would take minutes)."""
     digest = hashlib.sha256()
+    if not file.exists():
+        return "missing"
     if file.is_dir():
         parts = sorted(p for p in file.rglob("*") if p.is_file())
     else:
@@ -183,10 +194,10 @@ def _write_stimuli(stimuli: Stimuli, folder: Path, partial: Path) -> None:
     )
 
 
-def _try_subject(dataset: Dataset, root: Path, recordings: list[Recording], *rest: Any) -> str:
+def _try_subject(*arguments: Any) -> str:
     """Prepare one subject; give the sentence of what failed, or nothing."""
     try:
-        prepare_subject(dataset, root, recordings, *rest)
+        prepare_subject(*arguments)
     except NeurovisError as error:
         return str(error)
     return ""
@@ -196,13 +207,14 @@ def prepare_subject(
     dataset: Dataset,
     root: Path,
     recordings: list[Recording],
+    mark: str,
     stimuli: Stimuli,
     split: Split,
     folder: Path,
     workers: Workers,
     quiet: bool = False,
 ) -> None:
-    """Write ``sub-*/trials.h5``, ``qc.html`` and, last, ``qc.json`` of one subject."""
+    """Write ``sub-*/trials.h5``, ``qc.html`` and, last, ``qc.json`` of one subject (`mark`: its inputs)."""
     subject = recordings[0].subject
     for recording in recordings:
         if recording.problem:
@@ -214,7 +226,9 @@ def prepare_subject(
         qc = dataset.write_subject(root, recordings, stimuli, split, target, workers, quiet)
         for name, source in dataset.extras(root, subject).items():
             shutil.copyfile(source, target / name)
-        write_json(target / "qc.json", {"format": "neurovis-qc", "format_version": 1, **qc})
+        write_json(
+            target / "qc.json", {"format": "neurovis-qc", "format_version": 1, "inputs": mark, **qc}
+        )
     n = sum(run["trials"] for run in qc["runs"])
     kind = "voxels" if "voxels" in qc else "channels"
     say(f"sub-{subject}: {n} trials, {len(qc['dropped'])} {kind} dropped", quiet)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
     if experiment.tensorboard:
         require_tensorboard()
     recordings = Recordings(experiment.data)
-    inputs = {"prepared": prepared_identity(recordings.folder)}
+    inputs = {"prepared": prepared_identity(recordings.folder, recordings.subjects)}
     # given by path, which is no part of the experiment: their content is
     inputs |= {
         f"embeddings/{name}": sha256(target.embeddings)
@@ -431,8 +431,8 @@ def restore(model: Any, decay: float) -> None:
         del model._own
 
 
-def prepared_identity(folder: Path) -> str:
-    """Fingerprint of a prepared folder: of its config and of what its provenance says."""
+def prepared_identity(folder: Path, subjects: Sequence[str]) -> str:
+    """Fingerprint of a prepared folder: of its config, its stimuli and the subjects' recordings."""
     import yaml
 
     from neurovis.store import read_json
@@ -443,7 +443,9 @@ def prepared_identity(folder: Path) -> str:
         )
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     record = read_json(folder / "provenance.json")
-    return fingerprint(config, record.get("inputs"), record.get("seed"))
+    marks = [folder / f"sub-{who}" / "qc.json" for who in subjects]
+    inputs = [read_json(mark).get("inputs") for mark in marks if mark.is_file()]
+    return fingerprint(config, record.get("inputs"), record.get("seed"), inputs)
 
 
 def choose_device(name: str) -> Any:

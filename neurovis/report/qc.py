@@ -38,7 +38,8 @@ def write_page(path: str | Path, log: Any, steps: dict[str, Any]) -> None:
         report.add_html(_summary(log), title="Summary")
         report.add_figure(_evoked(log), title="Evoked responses", image_format="png")
         report.add_html(_rejected(log), title="Rejected trials and bad channels")
-        report.add_figure(_spectra(log), title="Power before and after", image_format="png")
+        if len(log.frequency):  # epochs that the owners cut have no spectrum worth showing
+            report.add_figure(_spectra(log), title="Power before and after", image_format="png")
         report.add_figure(_map(log), title="Channel map", image_format="png")
         report.add_html(
             _table(["option", "value"], [[k, v] for k, v in steps.items()]), title="Steps"
@@ -108,7 +109,7 @@ def _bundle(axis: Any, x: np.ndarray, lines: np.ndarray, width: float) -> None:
 def _evoked(log: Any) -> Any:
     kind = max(set(log.types), key=log.types.count)
     chosen = np.flatnonzero(np.array(log.types) == kind)
-    unit, factor = UNITS[kind]
+    unit, factor = UNITS[kind] if not log.unit else ("scaled", 1.0)
     figure, axes = _axes(max(1, len(log.evoked)))
     for axis, (name, total) in zip(axes, sorted(log.evoked.items())):
         mean = factor * total[chosen] / max(1, log.n_evoked[name])

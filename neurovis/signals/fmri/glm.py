@@ -16,8 +16,8 @@ from functools import partial
 import numpy as np
 
 from neurovis.errors import NeurovisError, UsageError, missing_package
+from neurovis.signals.fmri.responses import Responses
 from neurovis.signals.fmri.steps import FmriSteps
-from neurovis.signals.fmri.subject import Responses
 from neurovis.signals.fmri.volumes import tsnr
 
 BEFORE = -24.0  # s; earlier events leave no trace in the scan

@@ -113,3 +113,104 @@ class Voxels:
                 f"roi: no voxel is in {', '.join(roi)}; expected at least one: choose other regions."
             )
         return np.flatnonzero(keep)
+
+
+def reliability(signal: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """How alike a voxel's responses to repeats of an image are: one-way intraclass correlation.
+
+    ICC(1,1): the share of the variance of single trials that images explain; 0 is expected where they
+    explain nothing (then half of the voxels fall below), 1 where repeats are the same.
+
+    Parameters
+    ----------
+    signal : array (trial, voxel)
+    image : array of str (trial,)
+        Images shown once are left out; repeats may differ in number.
+
+    Returns
+    -------
+    array (voxel,) float32
+        0 where a voxel does not vary.
+
+    Raises
+    ------
+    NeurovisError
+        If fewer than two images were shown twice.
+
+    References
+    ----------
+    Shrout and Fleiss 1979, doi:10.1037/0033-2909.86.2.420
+    """
+    n, between, within, _ = _components(signal, image)
+    repeats = (n.sum() - (n**2).sum() / n.sum()) / (len(n) - 1)
+    among = between / (len(n) - 1)
+    inside = within / (n.sum() - len(n))
+    below = among + (repeats - 1) * inside
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(below > 0, (among - inside) / below, 0.0).astype(np.float32)
+
+
+def noise_snr(signal: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """SD of the signal over SD of the noise of single trials (``ncsnr`` of NSD), array (voxel,).
+
+    The noise variance is the variance over repeats, averaged over images; the signal variance is the
+    variance over all trials less the noise variance, and not below 0.
+
+    Parameters
+    ----------
+    signal : array (trial, voxel)
+    image : array of str (trial,)
+        Images shown once are left out.
+
+    Raises
+    ------
+    NeurovisError
+        If fewer than two images were shown twice.
+
+    References
+    ----------
+    Allen et al. 2022, doi:10.1038/s41593-021-00962-x (Methods, noise ceiling estimation)
+    """
+    n, between, within, per_image = _components(signal, image)
+    noise = per_image / len(n)
+    total = (between + within) / (n.sum() - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.sqrt(np.maximum(total - noise, 0) / noise)
+    return np.where(noise > 0, ratio, 0.0).astype(np.float32)
+
+
+def noise_ceiling(ncsnr: np.ndarray, n: float = 1) -> np.ndarray:
+    """Share of the variance of responses averaged over `n` trials that a perfect model explains.
+
+    ``ncsnr**2 / (ncsnr**2 + 1/n)``, from 0 to 1 (NSD prints it times 100).
+    """
+    square = np.square(ncsnr, dtype=np.float64)
+    return (square / (square + 1 / n)).astype(np.float32)
+
+
+def repeated(image: np.ndarray) -> np.ndarray:
+    """Whether each trial's image has another trial: array of bool (trial,)."""
+    _, inverse, count = np.unique(image, return_inverse=True, return_counts=True)
+    return count[inverse] > 1
+
+
+def _components(
+    signal: np.ndarray, image: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Repeats per image, sums of squares between and within images, sum of variances within images."""
+    image = np.asarray(image)
+    chosen = np.flatnonzero(repeated(image)) if len(image) else np.zeros(0, int)
+    order = chosen[np.argsort(image[chosen], kind="stable")]
+    _, first, n = np.unique(image[order], return_index=True, return_counts=True)
+    if len(n) < 2:
+        raise NeurovisError(
+            f"reliability: {len(n)} images were shown twice or more, expected at least two; select "
+            "voxels by roi, or use more runs."
+        )
+    values = np.asarray(signal, np.float64)[order]
+    values = values - values.mean(axis=0)
+    total = np.add.reduceat(values, first, axis=0)
+    square = np.add.reduceat(values**2, first, axis=0)
+    count = n[:, None]
+    inside = np.maximum(square - total**2 / count, 0)
+    return n, (total**2 / count).sum(axis=0), inside.sum(axis=0), (inside / (count - 1)).sum(axis=0)

@@ -220,9 +220,10 @@ class VoxelData(Dataset):
         workers: Workers,
         quiet: bool = False,
     ) -> dict[str, Any]:
+        from neurovis.report.qc_fmri import write_fmri_page
         from neurovis.signals.fmri.subject import write_fmri_subject
 
-        return write_fmri_subject(
+        log = write_fmri_subject(
             folder,
             steps=self.fmri,
             recordings=recordings,
@@ -235,6 +236,8 @@ class VoxelData(Dataset):
             workers=workers,
             quiet=quiet,
         )
+        write_fmri_page(folder / "qc.html", log, to_dict(self.fmri))
+        return log.summary()
 
 
 def load_datasets() -> dict[str, type[Dataset]]:

@@ -193,7 +193,7 @@ class God(VoxelData, name="god"):
             rows = np.flatnonzero((kind == KINDS[recording.session]) & (run == int(recording.run)))
             notes = ("onsets are not published: the place within the run instead",)
             return Responses(
-                table.signal(rows), pictures_of(table)[rows], np.arange(len(rows)), notes=notes
+                table.signal(rows, voxels), pictures_of(table)[rows], np.arange(len(rows)), notes=notes
             )
         return self._first_level(root, recording, voxels)
 

@@ -90,6 +90,16 @@ def test_voxels_have_their_regions_and_places(tables):
     np.testing.assert_allclose(place / 1000, voxels.position, atol=1e-6)
 
 
+def test_some_voxels_are_read_in_the_order_asked_for(tables):
+    made = dataset()
+    voxels = made.voxels(tables, "01")
+    recording = made.recordings(tables)[0]
+    whole = made.responses(tables, recording, voxels).signal
+    rows = np.array([21, 3, 17])
+    some = made.responses(tables, recording, voxels.take(rows)).signal
+    np.testing.assert_array_equal(some, whole[:, rows])
+
+
 def test_stimuli_are_imagenet_stems_with_files_only_where_someone_has_them(tables, copy):
     stimuli = dataset().stimuli(tables)
     assert stimuli.image.tolist() == sorted([*fake.TRAIN, *fake.TEST])

@@ -84,13 +84,18 @@ class SampleTable:
         with _opened(self.file) as (_, data):
             return np.asarray(data[:, columns[0]], float)
 
-    def signal(self, rows: np.ndarray) -> np.ndarray:
-        """Responses of some samples: array (row, voxel) float32, in the order asked for."""
+    def signal(self, rows: np.ndarray, voxels: Voxels) -> np.ndarray:
+        """Responses of some samples: array (row, voxel) float32, in the order asked for.
+
+        `voxels` are those of this table, or some of them.
+        """
         rows, columns = np.asarray(rows), self.columns(VOXELS)
+        known = {name: i for i, name in enumerate(self._names(len(columns)))}
+        wanted = columns[[known[name] for name in voxels.name.tolist()]] - columns[0]
         first, last = int(rows.min()), int(rows.max())
         with _opened(self.file) as (_, data):
             block = data[first : last + 1, columns[0] : columns[-1] + 1]
-        return block[rows - first][:, columns - columns[0]].astype(np.float32)
+        return block[rows - first][:, wanted].astype(np.float32)
 
     def voxels(self) -> Voxels:
         """Voxels in the order of their columns, with regions (``ROI_...``) and places (mm in the file)."""
@@ -99,11 +104,14 @@ class SampleTable:
         place = np.stack([self.meta.get(f"voxel_{a}", absent)[columns] for a in "xyz"], axis=1)
         regions = [key for key in self.meta if key.startswith("ROI_")]
         return Voxels(
-            name=np.array([f"v{i:07d}" for i in range(len(columns))]),
+            name=np.array(self._names(len(columns))),
             position=place / 1000,
             roi={key.removeprefix("ROI_"): self.meta[key][columns] == 1 for key in regions},
             **_on_grid(place),
         )
+
+    def _names(self, n: int) -> list[str]:
+        return [f"v{i:07d}" for i in range(n)]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 from neurovis import __version__
 
 Options = argparse.Namespace
+_COMMON = ("command", "debug", "print_config")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,29 +59,22 @@ def _simulate(options: Options) -> None:
 
 
 def _fetch(options: Options) -> None:
-    from neurovis.manifest import verify
+    from neurovis.listing import fetch
 
-    print(verify(options.dataset, options.root))
+    print(fetch(**{k: v for k, v in vars(options).items() if k not in _COMMON}))
 
 
 def _preprocess(options: Options) -> None:
-    from neurovis.config import override, resolve
-    from neurovis.datasets import Dataset, load_datasets
-    from neurovis.prepare import prepare
+    from neurovis.datasets import load_datasets
+    from neurovis.errors import UsageError, unknown
+    from neurovis.prepare import command
 
-    load_datasets()
-    dataset = resolve(Dataset, override({"name": _underscored(options.dataset)}, options.override))
-    if _printed(options, dataset):
-        return
-    folder = prepare(
-        dataset,
-        options.root,
-        options.out,
-        subject=options.subject,
-        n_jobs=options.n_jobs,
-        quiet=options.quiet,
-    )
-    print(f"Prepared: {folder}\nNext: neurovis train EXPERIMENT.yaml data.path={folder}")
+    name, known = _underscored(options.dataset), load_datasets()
+    if name not in known:
+        raise UsageError(unknown("dataset", options.dataset, known))
+    options.debug = options.debug or "--debug" in options.words
+    before = [f"--{f}" for f in ("quiet", "print-config") if getattr(options, _underscored(f))]
+    command(name, [*before, *options.words], f"neurovis preprocess {options.dataset}")
 
 
 def _embed(options: Options) -> None:
@@ -159,13 +153,13 @@ def _report(options: Options) -> None:
 def _list(options: Options) -> None:
     from neurovis.listing import listing
 
-    print(listing(options.family, options.pattern))
+    print(listing(options.family, options.pattern, options.out))
 
 
 def _doctor(options: Options) -> int:
     from neurovis.listing import doctor
 
-    text, good = doctor(options.what, options.root)
+    text, good = doctor(options.what, options.root, options.subject or ())
     print(text)
     return 0 if good else 1
 
@@ -192,7 +186,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         "write a raw BIDS dataset of the image world",
         "simulate --modality meg --out world n_subjects=2",
     ),
-    "fetch": (_fetch, "say what of a dataset is there and whole", "fetch bids --root DIR"),
+    "fetch": (
+        _fetch,
+        "download what a dataset's manifest names; resumes, verifies, keeps what is whole",
+        "fetch DATASET --root DIR --subject 01 --dry-run",
+    ),
     "preprocess": (
         _preprocess,
         "raw recordings to trials.h5, stimuli.csv, split.json and a QC page",
@@ -220,7 +218,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
     ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),
-    "doctor": (_doctor, "versions, devices, what is missing and how to get it", "doctor"),
+    "doctor": (
+        _doctor,
+        "versions, devices, what is missing of a dataset or a run and the command that gets it",
+        "doctor bids --root DIR",
+    ),
 }
 
 
@@ -263,20 +265,41 @@ def _arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         made[name].add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
 
     made["demo"].add_argument("--out", default="neurovis-demo", help="folder (default %(default)s)")
-    made["demo"].add_argument("--modality", choices=("meg", "eeg"), default="meg")
+    made["demo"].add_argument("--modality", choices=("meg", "eeg", "fmri"), default="meg")
     jobs("demo")
-    made["simulate"].add_argument("--modality", choices=("meg", "eeg"), default="meg")
+    made["simulate"].add_argument("--modality", choices=("meg", "eeg", "fmri"), default="meg")
     made["simulate"].add_argument("--out", required=True, help="root of the BIDS dataset")
     override("simulate")
     jobs("simulate")
     made["fetch"].add_argument("dataset", help="see: neurovis list datasets")
-    made["fetch"].add_argument("--root", required=True, help="where the dataset is")
+    made["fetch"].add_argument("--root", required=True, help="folder that its files go to")
+    made["fetch"].add_argument(
+        "--source", action="append", default=[], help="only this source of its manifest; repeatable"
+    )
+    made["fetch"].add_argument(
+        "--subject", action="append", default=[], help="only this one; repeatable"
+    )
+    made["fetch"].add_argument(
+        "--include", action="append", default=[], help='only such paths, "*_events.tsv"; repeatable'
+    )
+    made["fetch"].add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        help="accept the owners' terms, which you have read",
+    )
+    made["fetch"].add_argument("--dry-run", action="store_true", help="say what would be fetched")
+    made["fetch"].add_argument(
+        "--relist", action="store_true", help="ask the owners for their list of files anew"
+    )
+    made["fetch"].add_argument("--n-jobs", type=int, default=4, help="files at a time (default 4)")
     made["preprocess"].add_argument("dataset", help="see: neurovis list datasets")
-    made["preprocess"].add_argument("--root", required=True, help="where the raw recordings are")
-    made["preprocess"].add_argument("--out", required=True, help="goes to OUT/prepared/...")
-    made["preprocess"].add_argument("--subject", action="append", help="only this one; repeatable")
-    override("preprocess")
-    jobs("preprocess")
+    made["preprocess"].add_argument(
+        "words",
+        nargs=argparse.REMAINDER,
+        metavar="--root DIR --out OUT [options]",
+        help="options of the dataset: neurovis preprocess DATASET --help",
+    )
     made["embed"].add_argument("--stimuli", required=True, help="stimuli.csv")
     made["embed"].add_argument("--encoder", default="classical", help="see: neurovis list images")
     made["embed"].add_argument("--out", required=True, help="goes to OUT/embeddings/...")
@@ -304,8 +327,12 @@ def _arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         "family", choices=("datasets", "images", "brain", "losses", "metrics", "generators")
     )
     made["list"].add_argument("pattern", nargs="?", default="*", help='such as "*conv*"')
+    made["list"].add_argument(
+        "--out", default=".", help="where prepared datasets are looked for (default .)"
+    )
     made["doctor"].add_argument("what", nargs="?", help="a dataset or a run folder")
     made["doctor"].add_argument("--root", help="where the dataset is")
+    made["doctor"].add_argument("--subject", action="append", help="only this one; repeatable")
 
 
 def main(words: list[str] | None = None) -> int:

@@ -242,68 +242,79 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     name : str
         Of the dataset.
     argv : sequence of str, optional
+        As for `command`.
+    """
+    prog = f"python -m preprocessing.{name}"
+    try:
+        command(name, sys.argv[1:] if argv is None else argv, prog)
+    except NeurovisError as error:
+        if argv is not None and "--debug" in argv:
+            raise
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def command(name: str, argv: Sequence[str], prog: str) -> None:
+    """Run ``neurovis preprocess DATASET``.
+
+    Parameters
+    ----------
+    name : str
+        Of the dataset.
+    argv : sequence of str
         Words after the program's name. Options of the dataset and of its steps are given as
         ``--l-freq 1`` or ``steps.l_freq=1``.
+    prog : str
+        How the command is called.
     """
     cls = load_datasets()[name]
     fields = cls.model_fields
     inner = {
         f: type(v.default).model_fields for f, v in fields.items() if isinstance(v.default, Config)
     }
-    module = f"preprocessing.{name}"
     of_parts = "; ".join(f"of {part}: {', '.join(names)}" for part, names in inner.items())
     parser = argparse.ArgumentParser(
-        prog=f"python -m {module}",
+        prog=prog,
+        allow_abbrev=False,
         description=f"Preprocess {name!r} recordings into OUT/prepared.",
         epilog=f"recipes: {', '.join(cls.recipes)}. Options of the dataset: "
         f"{', '.join(f for f in fields if f not in inner)}; {of_parts}; as --option value or key=value. "
-        f"Example: python -m {module} --root raw --out out --subject 1 --recipe clean",
+        f"Example: {prog} --root raw --out out --subject 1 --recipe clean",
     )
     parser.add_argument("--root", required=True, help="where the raw recordings are")
     parser.add_argument("--out", required=True, help="goes to OUT/prepared/...")
     parser.add_argument("--subject", action="append", help="only this one; repeatable")
     parser.add_argument("--config", help="YAML with options")
-    parser.add_argument("--n-jobs", type=int, default=1, help="processes, over subjects and runs")
+    parser.add_argument(
+        "--n-jobs", type=int, default=2, help="processes, over subjects and runs (default 2)"
+    )
     parser.add_argument("--cluster", default="none", help="slurm: one array job over subjects")
     parser.add_argument("--partition", default="", help="of the cluster")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--print-config", action="store_true", help="print the options and stop")
     parser.add_argument("--debug", action="store_true", help="traceback on errors")
     options, rest = parser.parse_known_args(argv)
-    try:
-        given = load_yaml(options.config) if options.config else {}
-        words = _overrides(rest, fields, inner)
-        dataset = resolve(Dataset, override({**given, "name": name}, words))
-        if options.print_config:
-            import yaml
+    given = load_yaml(options.config) if options.config else {}
+    words = _overrides(rest, fields, inner, [f"--{name}" for name in vars(options)])
+    dataset = resolve(Dataset, override({**given, "name": name}, words))
+    if options.print_config:
+        import yaml
 
-            print(yaml.safe_dump(to_dict(dataset), sort_keys=False, allow_unicode=True), end="")
-            return 0
-        workers = build(
-            Workers,
-            {
-                "n_jobs": options.n_jobs,
-                "cluster": options.cluster,
-                "partition": options.partition,
-            },
-        )
-        folder = prepare(
-            dataset, options.root, options.out, options.subject, quiet=options.quiet,
-            workers=workers,
-        )  # fmt: skip
-    except NeurovisError as error:
-        if options.debug:
-            raise
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 1
-    print(f"Prepared: {folder}")
-    return 0
+        print(yaml.safe_dump(to_dict(dataset), sort_keys=False, allow_unicode=True), end="")
+        return
+    names = ("n_jobs", "cluster", "partition")
+    workers = build(Workers, {name: getattr(options, name) for name in names})
+    folder = prepare(
+        dataset, options.root, options.out, options.subject, quiet=options.quiet, workers=workers
+    )
+    print(f"Prepared: {folder}\nNext: neurovis train EXPERIMENT.yaml data.path={folder}")
 
 
-def _overrides(words: list[str], fields: Any, inner: dict[str, Any]) -> list[str]:
+def _overrides(words: list[str], fields: Any, inner: dict[str, Any], flags: list[str]) -> list[str]:
     """``--l-freq 1`` and ``l_freq=1`` to ``steps.l_freq=1``."""
     part = {name: f"{part}.{name}" for part, names in inner.items() for name in names}
     out, place = [], 0
@@ -323,7 +334,8 @@ def _overrides(words: list[str], fields: Any, inner: dict[str, Any]) -> list[str
                 raise UsageError(f"option {word!r}: expected --option value or key=value.")
         root = key.partition(".")[0]
         if root not in fields and root not in part:
-            raise UsageError(unknown("option", root, [*fields, *part]))
+            known = [*flags, *(f"--{name.replace('_', '-')}" for name in [*fields, *part])]
+            raise UsageError(unknown("option", f"--{root.replace('_', '-')}", known))
         if root not in fields:
             key = part[root] + key.removeprefix(root)
         out.append(f"{key}={value}")

@@ -129,7 +129,7 @@ def test_the_example_of_every_command_is_one(command):
         (["traain"], "did you mean train?"),
         (["reporrt", "run"], "did you mean report?"),
         (["train", "e.yaml", "--quite"], "unrecognized arguments: --quite; did you mean --quiet?"),
-        (["preprocess", "bids", "--root", "r", "--out", "o", "--sbject", "1"], "mean --subject?"),
+        (["preprocess", "bids", "--root", "r", "--out", "o", "--sbject", "1"], "mean '--subject'?"),
         (["list", "brian"], "did you mean brain?"),
         (["simulate", "--out", "o", "--modality", "mge"], "did you mean meg?"),
         ([], "required: COMMAND"),

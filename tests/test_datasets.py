@@ -282,4 +282,4 @@ def test_the_command_takes_recipes_and_options_of_parts(root, tmp_path, capsys):
     for line in ("recipe: paper", "tmax: 0.25", "whiten: mvnn all", "validation: 0.3"):
         assert line in said
     assert main("fake_epochs", [*words, "--tmx", "1"]) == 2
-    assert "did you mean 'tmax'" in capsys.readouterr().err
+    assert "did you mean '--tmax'" in capsys.readouterr().err

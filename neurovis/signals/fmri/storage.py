@@ -86,6 +86,20 @@ def write_voxel_trials(
     voxels: Voxels,
     log: FmriLog,
 ) -> None:
+    """Write ``trials.h5``: the voxels to keep, standardised; `log` takes in what is stated of them.
+
+    Parameters
+    ----------
+    path : Path
+    steps : FmriSteps
+    table : TrialTable
+    learned : Learned
+    keep : array of int
+        Rows of `voxels`.
+    voxels : Voxels
+        Those of the first pass.
+    log : FmriLog
+    """
     import h5py
 
     voxels = voxels.take(keep)

@@ -256,7 +256,9 @@ def brain_mask(path: str | Path) -> np.ndarray:
         total, count = total + block.sum(axis=0, dtype=np.float64), count + len(block)
     mean = (total / count).reshape(place.shape).astype(np.float32)
     with _reading(Path(path)):
-        mask = compute_epi_mask(nibabel.Nifti1Image(mean, place.affine))
+        # specks are removed by eroding twice, which would leave nothing of a few slices
+        opening = 2 if min(place.shape) >= 8 else False
+        mask = compute_epi_mask(nibabel.Nifti1Image(mean, place.affine), opening=opening)
         return np.asarray(mask.dataobj).astype(bool)
 
 

@@ -151,7 +151,7 @@ def reliability(signal: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def noise_snr(signal: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """SD of the signal over SD of the noise of single trials (``ncsnr`` of NSD), array (voxel,).
+    """SD of the signal over SD of the noise of single trials (ncsnr), array (voxel,).
 
     The noise variance is the variance over repeats, averaged over images; the signal variance is the
     variance over all trials less the noise variance, and not below 0.
@@ -182,7 +182,7 @@ def noise_snr(signal: np.ndarray, image: np.ndarray) -> np.ndarray:
 def noise_ceiling(ncsnr: np.ndarray, n: float = 1) -> np.ndarray:
     """Share of the variance of responses averaged over `n` trials that a perfect model explains.
 
-    ``ncsnr**2 / (ncsnr**2 + 1/n)``, from 0 to 1 (NSD prints it times 100).
+    ``ncsnr**2 / (ncsnr**2 + 1/n)``, from 0 to 1.
     """
     square = np.square(ncsnr, dtype=np.float64)
     return (square / (square + 1 / n)).astype(np.float32)

@@ -92,12 +92,16 @@ class Dataset(Family, family="datasets"):
         """One split, or one per fold."""
         return [split_images(stimuli, self.validation, self.seed, self.recipe)]
 
-    def extras(self, root: Path, subject: str) -> dict[str, Path]:
-        """Files to copy beside a subject's trials: name there to source."""
+    def extras(self, root: Path, subject: str) -> dict[str, Path | bytes]:
+        """Files to put beside a subject's trials: name there to source, or content."""
         return {}
 
-    def shared(self, root: Path) -> dict[str, Path]:
-        """Files to copy beside ``stimuli.csv``: name there to source."""
+    def shared(self, root: Path) -> dict[str, Path | bytes]:
+        """Files to put beside ``stimuli.csv``: name there to source, or content.
+
+        Pictures that exist only inside an array go here: a path of `stimuli` that is one of these names
+        stays as it is.
+        """
         return {}
 
     def write_subject(

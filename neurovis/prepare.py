@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,10 @@ def prepare(
             return folder
         os.replace(folder, working_folder(folder))
     with artefact(folder, dataset, inputs, dataset.seed) as partial:
-        _write_stimuli(stimuli, folder, partial)
-        for name, source in dataset.shared(root).items():
-            shutil.copyfile(source, partial / name)
+        own = dataset.shared(root)
+        for name, source in own.items():
+            _put(partial / name, source)
+        _write_stimuli(stimuli, folder, partial, own)
         for stale in partial.glob("split*.json"):
             stale.unlink()
         for number, split in enumerate(splits, start=1):
@@ -180,12 +181,24 @@ def _events_beside(file: Path) -> Iterator[Path]:
     yield from sorted(file.parent.glob(f"{stem}_channels.tsv"))
 
 
-def _write_stimuli(stimuli: Stimuli, folder: Path, partial: Path) -> None:
-    """Write the stimuli with paths relative to where the file will stand."""
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _put(target: Path, source: Path | bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(source, bytes):
+        target.write_bytes(source)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _write_stimuli(stimuli: Stimuli, folder: Path, partial: Path, own: Container[str]) -> None:
+    """Write the stimuli with paths relative to where the file will stand; `own` pictures are beside it."""
     base = (stimuli.folder or Path()).resolve()
     where = folder.resolve()
     paths = [
-        tuple(Path(os.path.relpath(base / p, where)).as_posix() if p else "" for p in group)
+        tuple(p if not p or p in own else _relative(base / p, where) for p in group)
         for group in stimuli.path
     ]
     columns = ("image", "sha256", "width", "height", "concept", "set", "caption")
@@ -225,7 +238,7 @@ def prepare_subject(
         target.mkdir(parents=True)
         qc = dataset.write_subject(root, recordings, stimuli, split, target, workers, quiet)
         for name, source in dataset.extras(root, subject).items():
-            shutil.copyfile(source, target / name)
+            _put(target / name, source)
         write_json(
             target / "qc.json", {"format": "neurovis-qc", "format_version": 1, "inputs": mark, **qc}
         )

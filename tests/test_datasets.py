@@ -159,6 +159,28 @@ def test_epochs_of_the_owners_keep_their_values_and_their_images(root, tmp_path)
     assert trials.provenance["runs"][0]["trials"] == len(source.image)
 
 
+def test_a_crop_follows_the_baseline(root, tmp_path):
+    steps = {"tmin": -0.1, "tmax": 0.3, "baseline": (None, 0.0), "crop": (0.05, 0.25)}
+    dataset = resolve(Dataset, {"name": "fake_epochs", "steps": steps})
+    _, trials = made(dataset, root, tmp_path / "out")
+    signal = 1e-6 * epochs_of().signal
+    expected = (signal - signal[:, :, :21].mean(axis=2, keepdims=True))[:, :, 30:70]
+    assert (trials.tmin, trials.signal.shape[2]) == (pytest.approx(0.05), 40)
+    np.testing.assert_allclose(trials.read(), expected, atol=1e-6 * np.abs(expected).max())
+    steps = {**steps, "l_freq": 1.0, "h_freq": 30.0, "sfreq": 100.0, "bads": "keep"}
+    continuous = {"name": "fake_continuous", "steps": {**steps, "tmin": -0.2}}
+    _, cut = made(resolve(Dataset, continuous), root, tmp_path / "cut")
+    _, whole = made(
+        resolve(Dataset, {**continuous, "steps": {**continuous["steps"], "crop": None}}),
+        root, tmp_path / "whole",
+    )  # fmt: skip
+    assert (cut.tmin, whole.tmin) == (pytest.approx(0.05), -0.2)
+    np.testing.assert_array_equal(cut.read(), whole.read()[:, :, 25:45])
+    bad = {"name": "fake_epochs", "steps": {"tmin": -0.1, "tmax": 0.3, "crop": (0.0, 0.4)}}
+    with pytest.raises(UsageError, match=r"steps\.crop: expected a part of -0\.1 to 0\.3 s"):
+        prepare(resolve(Dataset, bad), root, tmp_path / "bad", ["01"], quiet=True)
+
+
 def test_epochs_are_resampled_as_mne_resamples(root, tmp_path):
     dataset = resolve(Dataset, {"name": "fake_epochs", "steps": {"sfreq": 100.0, "tmin": 0.1}})
     _, trials = made(dataset, root, tmp_path / "out")

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from neurovis.config import Config
-from neurovis.errors import NeurovisError
+from neurovis.errors import NeurovisError, UsageError
 from neurovis.signals.channels import find_bad_channels, repair
 from neurovis.signals.epochs import inside, n_samples, rejections, subtract_baseline, windows
 from neurovis.signals.filters import Chain
@@ -41,6 +41,8 @@ class Steps(Config):
         By how much trigger marks follow the events; None takes what the dataset states.
     baseline : (start, end) or None, s
         Its mean is subtracted per trial and channel.
+    crop : (start, end) or None, s
+        Half-open part of the window that is kept after the baseline.
     detect : bool
         Look for bad channels beyond those marked in the dataset.
     bads : {"interpolate", "drop", "keep"}
@@ -67,6 +69,7 @@ class Steps(Config):
     tmax: float = 0.6
     lag: float | None = None
     baseline: tuple[float | None, float | None] | None = (None, 0.0)
+    crop: tuple[float, float] | None = None
     detect: bool = True
     bads: Literal["interpolate", "drop", "keep"] = "interpolate"
     reject: dict[str, float] = Field(default_factory=dict)
@@ -74,6 +77,31 @@ class Steps(Config):
     scope: Literal["session", "subject"] = "session"
     clamp: float | None = 20.0
     whiten: Literal["none", "training", "mvnn", "mvnn all"] = "none"
+
+    def kept(self, sfreq: float) -> tuple[float, slice]:
+        """Time of the first sample kept (s), and samples of the window that are kept.
+
+        Parameters
+        ----------
+        sfreq : float, Hz
+            Of the trials.
+
+        Raises
+        ------
+        UsageError
+            If `crop` leaves the window.
+        """
+        count = n_samples(self.tmin, self.tmax, sfreq)
+        if self.crop is None:
+            return self.tmin, slice(0, count)
+        first = round((self.crop[0] - self.tmin) * sfreq)
+        last = first + round((self.crop[1] - self.crop[0]) * sfreq)
+        if not 0 <= first < last <= count:
+            raise UsageError(
+                f"steps.crop: expected a part of {self.tmin:g} to {self.tmax:g} s, found "
+                f"{self.crop[0]:g} to {self.crop[1]:g} s; widen tmin and tmax or narrow it."
+            )
+        return self.tmin + first / sfreq, slice(first, last)
 
     def chain(self, sfreq: float) -> Chain:
         """The linear steps for recordings at `sfreq` Hz."""
@@ -211,6 +239,9 @@ def process_run(
         kept, out = kept[whole], out[whole]
     times = steps.tmin + np.arange(count) / (steps.sfreq or sfreq)
     subtract_baseline(out, times, steps.baseline)
+    _, kept_samples = steps.kept(steps.sfreq or sfreq)
+    if kept_samples != slice(0, count):
+        out = np.ascontiguousarray(out[:, :, kept_samples])
     bad = dict.fromkeys((n for n in known_bad if n in names), "marked in the dataset")
     if steps.detect and len(kept):
         for channel, reason in find_bad_channels(out, types).items():

@@ -186,13 +186,14 @@ def write_epochs(
         If rate or montage differ between runs, or a run cannot be read; the file is named.
     """
     workers = workers or Workers()
-    log = SubjectLog(recordings[0].subject, name, tmin=steps.tmin)
+    log = SubjectLog(recordings[0].subject, name)
     with _named(recordings[0]):
         source = read(root, recordings[0])
         cut = isinstance(source, Epochs)
         _, montage = montage_of(source if cut else source[0], steps.picks, recordings[0].file)
     log.names, log.types, log.position = montage.names, montage.types, montage.position
     log.recorded_sfreq, log.sfreq = montage.sfreq, steps.sfreq or montage.sfreq
+    log.tmin, _ = steps.kept(log.sfreq)
     log.unit = source.unit if cut else ""
     del source
     alone = workers.n_jobs == 1 or len(recordings) == 1
@@ -316,6 +317,7 @@ class _Cut:
     window: slice
     times: np.ndarray
     baseline: Any
+    crop: slice
 
     @classmethod
     def of(cls, steps: Steps, epochs: Epochs) -> _Cut:
@@ -340,8 +342,9 @@ class _Cut:
             )
         times = steps.tmin + np.arange(count) / sfreq
         return cls(
-            chain, np.float32(epochs.factor), slice(first, first + count), times, steps.baseline
-        )
+            chain, np.float32(epochs.factor), slice(first, first + count), times, steps.baseline,
+            steps.kept(sfreq)[1],
+        )  # fmt: skip
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         """Trials (trial, channel, time) of the wanted rate and window, float32."""
@@ -351,7 +354,8 @@ class _Cut:
             flat = self.chain(block.reshape(-1, block.shape[2]))
             block = flat.reshape(*block.shape[:2], -1)
         block = np.ascontiguousarray(block[:, :, self.window])
-        return subtract_baseline(block, self.times, self.baseline)
+        subtract_baseline(block, self.times, self.baseline)
+        return np.ascontiguousarray(block[:, :, self.crop])
 
 
 def _append(writer: TrialsWriter, log: SubjectLog, part: Part, stimuli: Stimuli) -> None:

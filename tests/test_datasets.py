@@ -176,9 +176,11 @@ def test_a_crop_follows_the_baseline(root, tmp_path):
     )  # fmt: skip
     assert (cut.tmin, whole.tmin) == (pytest.approx(0.05), -0.2)
     np.testing.assert_array_equal(cut.read(), whole.read()[:, :, 25:45])
-    bad = {"name": "fake_epochs", "steps": {"tmin": -0.1, "tmax": 0.3, "crop": (0.0, 0.4)}}
-    with pytest.raises(UsageError, match=r"steps\.crop: expected a part of -0\.1 to 0\.3 s"):
-        prepare(resolve(Dataset, bad), root, tmp_path / "bad", ["01"], quiet=True)
+    with pytest.raises(UsageError, match=r"Steps\.crop: expected a part of -0\.1 to 0\.3 s"):
+        resolve(
+            Dataset,
+            {"name": "fake_epochs", "steps": {"tmin": -0.1, "tmax": 0.3, "crop": (0.0, 0.4)}},
+        )
 
 
 def test_epochs_are_resampled_as_mne_resamples(root, tmp_path):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neurovis.config import Config
 from neurovis.errors import NeurovisError, UsageError
@@ -78,30 +78,20 @@ class Steps(Config):
     clamp: float | None = 20.0
     whiten: Literal["none", "training", "mvnn", "mvnn all"] = "none"
 
-    def kept(self, sfreq: float) -> tuple[float, slice]:
-        """Time of the first sample kept (s), and samples of the window that are kept.
-
-        Parameters
-        ----------
-        sfreq : float, Hz
-            Of the trials.
-
-        Raises
-        ------
-        UsageError
-            If `crop` leaves the window.
-        """
-        count = n_samples(self.tmin, self.tmax, sfreq)
-        if self.crop is None:
-            return self.tmin, slice(0, count)
-        first = round((self.crop[0] - self.tmin) * sfreq)
-        last = first + round((self.crop[1] - self.crop[0]) * sfreq)
-        if not 0 <= first < last <= count:
+    @model_validator(mode="after")
+    def _crop_the_window(self) -> Steps:
+        if self.crop and not self.tmin <= self.crop[0] < self.crop[1] <= self.tmax:
             raise UsageError(
-                f"steps.crop: expected a part of {self.tmin:g} to {self.tmax:g} s, found "
+                f"Steps.crop: expected a part of {self.tmin:g} to {self.tmax:g} s, found "
                 f"{self.crop[0]:g} to {self.crop[1]:g} s; widen tmin and tmax or narrow it."
             )
-        return self.tmin + first / sfreq, slice(first, last)
+        return self
+
+    def kept(self, sfreq: float) -> tuple[float, slice]:
+        """Time of the first sample kept (s), and samples of the window that are kept, at `sfreq` Hz."""
+        start, stop = self.crop or (self.tmin, self.tmax)
+        first = round((start - self.tmin) * sfreq)
+        return self.tmin + first / sfreq, slice(first, first + n_samples(start, stop, sfreq))
 
     def chain(self, sfreq: float) -> Chain:
         """The linear steps for recordings at `sfreq` Hz."""

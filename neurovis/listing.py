@@ -1,18 +1,27 @@
 """What there is to use (``neurovis list``) and what is missing (``neurovis doctor``).
 
 Comes in: a family's name and a pattern, or a dataset or run. Goes out: text for the terminal, made from
-the registries and the machine itself.
+the registries, the manifests, the files that are there, and the machine itself.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import importlib
+import shlex
+import shutil
+import textwrap
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from neurovis.config import FAMILIES, Family, components
 from neurovis.errors import NeurovisError
+from neurovis.manifest import Manifest, manifests, read_manifest
+
+if TYPE_CHECKING:
+    from neurovis.fetch import Look
 
 HOME = {
     "datasets": "neurovis.prepare",
@@ -60,7 +69,7 @@ def family(name: str) -> type[Family]:
     return FAMILIES[name]
 
 
-def listing(name: str, pattern: str = "*") -> str:
+def listing(name: str, pattern: str = "*", out: str | Path = ".") -> str:
     """Components of a family that match a pattern, a line each.
 
     Parameters
@@ -69,7 +78,11 @@ def listing(name: str, pattern: str = "*") -> str:
         Of the family.
     pattern : str
         As in a shell, such as ``*conv*``.
+    out : path
+        For datasets: where prepared ones are looked for.
     """
+    if name == "datasets":
+        return _datasets(pattern, Path(out))
     found = {k: v for k, v in components(family(name)).items() if fnmatch.fnmatch(k, pattern)}
     if not found:
         raise NeurovisError(f"{name}: nothing matches {pattern!r}; try: neurovis list {name}")
@@ -84,7 +97,90 @@ def listing(name: str, pattern: str = "*") -> str:
     return "\n".join(lines)
 
 
-def doctor(what: str | None = None, root: str | None = None) -> tuple[str, bool]:
+def _datasets(pattern: str, out: Path) -> str:
+    """Datasets as a table, from their manifests."""
+    from neurovis.store import is_complete
+
+    rows = []
+    readers = dict(components(family("datasets")))
+    for name in manifests():
+        manifest = read_manifest(name)
+        reader = manifest.reader
+        readers.pop(reader, None)
+        if not any(fnmatch.fnmatch(word, pattern) for word in (name, reader)):
+            continue
+        prepared = [p for p in sorted(out.glob(f"prepared/{reader}-*")) if is_complete(p)]
+        rows.append(
+            (
+                name,
+                _fact(manifest, "modality"),
+                _fact(manifest, "n_subjects") if manifest.facts.get("n_subjects") else "any",
+                _fact(manifest, "n_images"),
+                textwrap.shorten(manifest.licence, 30, placeholder=" ..."),
+                f"--accept {manifest.terms.flag}" if manifest.terms else "none",
+                reader,
+                f"{len(prepared)} here" if prepared else "no",
+                manifest.title,
+            )
+        )
+    for name, cls in readers.items():  # readers of any recordings, which have no manifest
+        if fnmatch.fnmatch(name, pattern):
+            first = (cls.__doc__ or "").strip().split("\n")[0]
+            prepared = [p for p in sorted(out.glob(f"prepared/{name}-*")) if is_complete(p)]
+            about = ("any", "any", "?", "the recordings' own", "none", name)
+            rows.append((name, *about, f"{len(prepared)} here" if prepared else "no", first))
+    if not rows:
+        raise NeurovisError(f"datasets: nothing matches {pattern!r}; try: neurovis list datasets")
+    titles = ("name", "modality", "subjects", "images", "licence", "terms", "reader", "prepared")
+    return _table([(*titles, "what it is"), *sorted(rows)])
+
+
+def _fact(manifest: Manifest, name: str) -> str:
+    value: Any = manifest.facts.get(name)
+    if isinstance(value, dict | list):
+        values = list(value.values()) if isinstance(value, dict) else value
+        return " ".join(map(str, dict.fromkeys(values)))
+    return "?" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ("  ".join(f"{w:<{n}}" for w, n in zip(row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def fetch(
+    dataset: str,
+    root: str,
+    source: Sequence[str] = (),
+    subject: Sequence[str] = (),
+    include: Sequence[str] = (),
+    accept: Sequence[str] = (),
+    dry_run: bool = False,
+    relist: bool = False,
+    n_jobs: int = 4,
+    quiet: bool = False,
+) -> str:
+    """Download what a manifest names, as `neurovis.fetch.fetch` does; say what came.
+
+    A dataset without sources, which reads anyone's recordings, is only looked at.
+    """
+    from neurovis.fetch import fetch as download
+    from neurovis.fetch import tokens
+
+    manifest = read_manifest(dataset)
+    if not manifest.sources:
+        return doctor(dataset, root, subject)[0]
+    outcome = download(
+        dataset, root, source, subject, include, accept, dry_run, relist, n_jobs, quiet,
+        where=tokens(),
+    )  # fmt: skip
+    return f"{outcome}\nNext: neurovis doctor {manifest.name} --root {shlex.quote(root)}"
+
+
+def doctor(
+    what: str | None = None, root: str | None = None, subject: Sequence[str] = ()
+) -> tuple[str, bool]:
     """Say what is installed and what is missing, with the command that gets it.
 
     Parameters
@@ -93,6 +189,8 @@ def doctor(what: str | None = None, root: str | None = None) -> tuple[str, bool]
         A dataset's name or a run folder.
     root : str, optional
         Where the dataset is.
+    subject : sequence of str
+        Only these of the dataset.
 
     Returns
     -------
@@ -100,12 +198,10 @@ def doctor(what: str | None = None, root: str | None = None) -> tuple[str, bool]
     bool
         Whether nothing needed is missing.
     """
-    if what and Path(what).is_dir():
+    if what and root is None and Path(what).is_dir():
         return _doctor_run(Path(what))
     if what:
-        from neurovis.manifest import verify
-
-        return verify(what, root), True
+        return _doctor_dataset(read_manifest(what), root, subject)
     lines, good = [], True
     for package in REQUIRED:
         try:
@@ -141,3 +237,116 @@ def _doctor_run(run: Path) -> tuple[str, bool]:
         good &= bool(there)
         lines.append(f"{pattern:<26}{f'{len(there)} found' if there else f'missing: {command}'}")
     return "\n".join(lines), good
+
+
+def _doctor_dataset(
+    manifest: Manifest, root: str | None, subject: Sequence[str]
+) -> tuple[str, bool]:
+    """What a dataset is, and what of it is under a root."""
+    version = f" ({manifest.version})" if manifest.version else ""
+    lines = [f"{manifest.name}: {manifest.title}{version}", f"licence   {manifest.licence}"]
+    lines += [f"cite      {line}" for line in manifest.citation]
+    lines += [f"owners    {manifest.url}"] if manifest.url else []
+    if manifest.unverified:
+        lines += _few("unchecked", manifest.unverified)
+    if root is None:
+        lines += [_terms(manifest, accepted=False)] if manifest.terms else []
+        lines += [
+            f"source    {s.name}: {s.kind} {s.where}{', only if asked for' if s.optional else ''}"
+            + (f" ({s.note})" if s.note else "")
+            for s in manifest.sources
+        ]
+        lines += [f"expects   {pattern}" for pattern in manifest.expects]
+        verb = "fetch" if manifest.sources else "doctor"
+        return "\n".join([*lines, f"Next: neurovis {verb} {manifest.name} --root DIR"]), True
+    if not manifest.expects and not manifest.sources:
+        return "\n".join([*lines, _count(manifest, Path(root))]), True
+    from neurovis.fetch import look
+
+    found = look(manifest, Path(root), subject)
+    lines += [_terms(manifest, found.accepted)] if manifest.terms else []
+    lines.append(f"root      {root}")
+    return "\n".join([*lines, *_shares(manifest, found, root)]), found.good
+
+
+def _count(manifest: Manifest, root: Path) -> str:
+    """What a reader of anyone's recordings finds."""
+    from neurovis.datasets import load_datasets
+
+    if not root.is_dir():
+        raise NeurovisError(
+            f"{root}: no such folder, expected the root of {manifest.name!r}; give its path."
+        )
+    found = load_datasets()[manifest.reader]().recordings(root)
+    people = len({recording.subject for recording in found})
+    return (
+        f"it reads anyone's recordings, none are fetched; found {len(found)} of {people} subjects "
+        f"under {root}."
+    )
+
+
+def _terms(manifest: Manifest, accepted: bool) -> str:
+    terms = manifest.terms
+    if terms is None:
+        return "terms     none"
+    if accepted:
+        return f"terms     accepted here ({terms.url})"
+    return f"terms     {terms.text} ({terms.url}) Accept: --accept {terms.flag}"
+
+
+def _shares(manifest: Manifest, found: Look, root: str) -> list[str]:
+    """A line per subject, those of whom nothing is there together; the command that gets the rest."""
+    from neurovis.fetch import amount
+
+    lines = []
+    absent = [s.subject for s in found.shares if s.subject and not (s.there or s.half or s.links)]
+    for share in found.shares:
+        if share.subject in absent:
+            continue
+        said = [f"{share.there} there"] if share.there else []
+        for path, have, size in share.half[:3]:
+            of = (
+                f"{amount(have)} of {amount(size)}"
+                if size is not None
+                else f"{amount(have)} so far"
+            )
+            said.append(f"half there: {path} ({of})")
+        said += _few("missing", share.missing) + _few("of another size", share.differs)
+        if share.links:
+            said.append(
+                f"{_few('a link to nothing', share.links)[0]} (a clone whose files were not fetched: "
+                "datalad get, or fetch into another folder)"
+            )
+        said += [share.hint] if share.hint else []
+        who = f"subject {share.subject}" if share.subject else "shared"
+        lines.append(f"{who:<12}{'; '.join(said)}")
+    if absent:
+        hints = [s.hint for s in found.shares if s.subject in absent and s.hint][:1]
+        more = f" and {len(absent) - 8} more" if len(absent) > 8 else ""
+        lines.append(
+            f"nothing of  {', '.join(absent[:8])}{more}" + "".join(f"; {h}" for h in hints)
+        )
+    if found.hint:
+        lines.append(f"did you mean --root {shlex.quote(found.hint)}?")
+    if found.good:
+        command = f"neurovis preprocess {manifest.reader.replace('_', '-')}"
+        return [*lines, f"Next: {command} --root {shlex.quote(root)} --out OUT"]
+    people = [s.subject for s in found.shares if s.subject and not s.good]
+    some = 0 < len(people) < len(manifest.subjects)
+    words = [f"--subject {who}" for who in people] if some else []
+    words += [f"--accept {manifest.terms.flag}"] if manifest.terms and not found.accepted else []
+    free = amount(shutil.disk_usage(root).free)
+    need = f"{amount(found.need)} to fetch, " if found.need else ""
+    if manifest.sources:
+        given = " ".join(["--root", shlex.quote(root), *words])
+        lines.append(f"Get it: neurovis fetch {manifest.name} {given} ({need}{free} free)")
+    elif manifest.url:
+        lines.append(f"Get it: {manifest.url}")
+    return lines
+
+
+def _few(what: str, paths: Sequence[str]) -> list[str]:
+    if not paths:
+        return []
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return [f"{what}: {', '.join(paths[:3])}{more}"]

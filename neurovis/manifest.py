@@ -27,7 +27,6 @@ __all__ = [
     "inside",
     "manifests",
     "read_manifest",
-    "verify",
 ]
 
 _PLACES = [folder / "data_manifests" for folder in Path(__file__).resolve().parents[:2]]
@@ -116,15 +115,17 @@ class Source(Config):
     where : str
         Project, bucket/prefix, article, repository or address.
     include, exclude : tuple of str
-        Patterns of paths there: ``*`` stays within a folder, ``**`` crosses folders, a pattern without
-        a slash is a file's name anywhere, one that ends in a slash everything below a folder;
-        ``{subject}`` is each subject. Nothing to include means everything.
+        Patterns of paths there: ``*`` stays within a folder, ``**`` crosses folders, a folder means all
+        that is in it, ``*.npy`` (a wildcard and no slash) is a name in any folder; ``{subject}`` is each
+        subject. Nothing to include means everything.
     into : str
         Folder under the root; empty for the root itself.
     unpack : {"", "beside", "folder"}
         Archives (zip, tar, tar.gz) are unpacked where they lie, or in a folder called as they are.
     size : int, optional
         Bytes in all, where the owners say so.
+    optional : bool
+        Fetched only where ``--source`` names it.
     note : str
     """
 
@@ -136,6 +137,7 @@ class Source(Config):
     into: str = ""
     unpack: Literal["", "beside", "folder"] = ""
     size: Size | None = None
+    optional: bool = False
     note: str = ""
 
     @pydantic.model_validator(mode="after")
@@ -317,12 +319,12 @@ def _is_count(value: Any) -> bool:
     return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
 
 
-def manifests(folder: str | Path = FOLDER) -> dict[str, Path]:
-    """Manifest files by the name of their dataset."""
-    return {path.stem: path for path in sorted(Path(folder).glob("*.json"))}
+def manifests(folder: str | Path | None = None) -> dict[str, Path]:
+    """Manifest files by the name of their dataset; `FOLDER` has those of this project."""
+    return {path.stem: path for path in sorted(Path(folder or FOLDER).glob("*.json"))}
 
 
-def read_manifest(name: str, folder: str | Path = FOLDER) -> Manifest:
+def read_manifest(name: str, folder: str | Path | None = None) -> Manifest:
     """Read and check one manifest; underscores in the name count as dashes.
 
     Raises
@@ -347,46 +349,3 @@ def read_manifest(name: str, folder: str | Path = FOLDER) -> Manifest:
             "called; correct one of them."
         )
     return manifest
-
-
-def verify(name: str, root: str | Path, folder: str | Path = FOLDER, quiet: bool = False) -> str:
-    """Check what a manifest names under a root; one line on how many files are whole.
-
-    Raises
-    ------
-    NeurovisError
-        If a file is missing or differs, naming the first.
-    """
-    from neurovis.progress import progress
-    from neurovis.store import sha256
-
-    manifest = read_manifest(name, folder)
-    root = Path(root)
-    if not root.is_dir():
-        raise NeurovisError(
-            f"{root}: no such folder, expected the root of {name!r}; give its path."
-        )
-    if not manifest.files:
-        from neurovis.prepare import load_datasets
-
-        found = load_datasets()[manifest.reader]().recordings(root)
-        people = len({r.subject for r in found})
-        return (
-            f"{name}: its manifest names no files, as it reads anyone's recordings; found "
-            f"{len(found)} of {people} subjects under {root}."
-        )
-    missing, wrong = [], []
-    for file in progress(manifest.files, "verify", quiet=quiet, unit="file"):
-        path = root / file.path
-        if not path.is_file():
-            missing.append(file.path)
-        elif path.stat().st_size != file.size or sha256(path) != file.sha256:
-            wrong.append(file.path)
-    if missing or wrong:
-        first = missing[0] if missing else wrong[0]
-        raise NeurovisError(
-            f"{root / first}: {'missing' if missing else 'differs from its checksum'} ({len(missing)} "
-            f"of {len(manifest.files)} files missing, {len(wrong)} differ); fetch them again"
-            f"{' from ' + manifest.url if manifest.url else ''}."
-        )
-    return f"{name}: {len(manifest.files)} files are whole."

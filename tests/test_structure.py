@@ -24,12 +24,12 @@ errors
 progress
 config
 parallel store safe_pickle
-records arrays
-signals images decoder metrics report
+records arrays manifest
+signals images decoder metrics report fetch
 brain world datasets
 losses
 batches targets prepare imports
-manifest log experiment evaluate
+log experiment evaluate
 predict
 train listing
 demo

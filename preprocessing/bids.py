@@ -1,188 +1,45 @@
-"""Any M/EEG dataset in BIDS, and plain recordings in a folder with an events table.
+"""Any M/EEG or fMRI dataset in BIDS, and plain recordings in a folder with an events table.
 
-Comes in: ``sub-*/ses-*/meg|eeg/`` files of any format that mne-bids reads (dataset ``bids``), or
-EDF, BDF, BrainVision, EEGLAB, FIF, CTF files named by a table (dataset ``table``). Goes out: the
-prepared folder. Which column names the picture, what is test and where onsets come from are options.
+Comes in: ``sub-*/ses-*/meg|eeg/`` files of any format that mne-bids reads, or ``func/`` BOLD runs with
+fMRIPrep's derivatives where there are such (dataset ``bids``); EDF, BDF, BrainVision, EEGLAB, FIF, CTF
+files named by a table (dataset ``table``). Goes out: the prepared folder. Which column names the
+picture, what is test and where onsets come from are options.
 
 Run: ``python -m preprocessing.bids --root BIDS --out OUT --image-column stim_file --test-repeats 10``
 """
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pydantic
 
-from neurovis.datasets import Events, Recording, SensorData
+from neurovis.datasets import Events, Recording, SensorData, VoxelData
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.prepare import main
-from neurovis.records import Stimuli
+from neurovis.records import Split, Stimuli
 from neurovis.signals.epochs import read_triggers
 from neurovis.signals.recording import foreign, open_recording
-from neurovis.store import read_json, sha256
+from neurovis.store import read_json
+
+from . import bids_func
+from .tables import ABSENT, FromTable, numbers, read_table
 
 EXTENSIONS = (".fif", ".ds", ".vhdr", ".edf", ".bdf", ".set", ".con", ".sqd", ".kdf")
-ABSENT = ("", "n/a", "N/A", "nan", "NaN")
-IMAGE_COLUMNS = ("image", "stim_file", "stim")
 
 
-class FromTable(SensorData):
-    """What datasets with tables of events share.
-
-    Parameters
-    ----------
-    image_column : str, optional
-        Column that names the picture; None takes the first of image, stim_file, stim.
-    concept_column, set_column : str, optional
-        Columns with the picture's concept, and with ``train`` or ``test``.
-    where : dict
-        Rows to use: column to allowed values, such as ``{trial_type: [exp, test]}``.
-    test_repeats : int, optional
-        Pictures that a subject saw at least so often are test.
-    test_file : str, optional
-        Text file with the test images' ids, one per line.
-    stimuli_folder : str
-        Where pictures are, relative to the root; a ``stimuli.csv`` in it is used.
-    """
-
-    image_column: str | None = None
-    concept_column: str | None = None
-    set_column: str | None = None
-    where: dict[str, tuple[str, ...]] = pydantic.Field(default_factory=dict)
-    test_repeats: int | None = pydantic.Field(None, ge=2)
-    test_file: str | None = None
-    stimuli_folder: str = "stimuli"
-
-    def tables(self, root: Path) -> Iterator[tuple[str, Path, Any]]:
-        """Subject, file and events (pandas.DataFrame of text) of every recording."""
-        raise NotImplementedError
-
-    def selected(self, table: Any, file: Path) -> Any:
-        """The rows to use, with a column ``_image``; an event without image is refused."""
-        for column, allowed in self.where.items():
-            if column not in table:
-                raise UsageError(f"{file}: {unknown('where: column', column, table.columns)}")
-            table = table[table[column].isin([str(value) for value in allowed])]
-        named = self.image_column or next((c for c in IMAGE_COLUMNS if c in table), None)
-        if named is None or named not in table:
-            raise UsageError(
-                f"{file}: image_column: expected one of the columns {', '.join(table.columns)}, "
-                f"found {named or 'none of ' + ', '.join(IMAGE_COLUMNS)}; set image_column."
-            )
-        absent = table[named].isin(ABSENT)
-        if absent.any():
-            row = int(table.index[absent.to_numpy().argmax()])
-            raise NeurovisError(
-                f"{file}: line {row + 2} has no image in column {named!r} ({int(absent.sum())} such "
-                "events); expected an image for every event: name it, or leave such rows out with "
-                "where."
-            )
-        return table.assign(_image=table[named])
-
-    def stimuli(self, root: Path) -> Stimuli:
-        """All pictures shown, from ``stimuli.csv`` where there is one, else from the events."""
-        rows: dict[str, dict[str, str]] = {}
-        most: dict[str, int] = {}
-        seen: dict[tuple[str, str], int] = {}
-        for subject, file, table in self.tables(root):
-            table = self.selected(table, file)
-            for name, count in table["_image"].value_counts().items():
-                seen[subject, name] = seen.get((subject, name), 0) + int(count)
-                most[name] = max(most.get(name, 0), seen[subject, name])
-            for row in table.drop_duplicates("_image").to_dict("records"):
-                rows.setdefault(row["_image"], row)
-            if self.set_column is not None:
-                self._refuse_two_sets(rows, table, file)
-        if not rows:
-            raise NeurovisError(
-                f"{root}: no event is left of any recording; check where and the events files."
-            )
-        listed = root / self.stimuli_folder / "stimuli.csv"
-        stimuli = Stimuli.read(listed) if listed.is_file() else self._from_events(root, rows)
-        stimuli = stimuli.take(np.sort(stimuli.index(list(rows))))
-        sets = self._sets(root, stimuli.image, rows, most, listed.is_file())
-        object.__setattr__(stimuli, "set", stimuli.set if sets is None else sets)
-        return stimuli
-
-    def _refuse_two_sets(self, rows: dict, table: Any, file: Path) -> None:
-        if self.set_column not in table:
-            raise UsageError(f"{file}: {unknown('set_column', self.set_column, table.columns)}")
-        known = table["_image"].map(lambda name: rows[name][self.set_column])
-        wrong = (known != table[self.set_column]).to_numpy()
-        if wrong.any():
-            row = table.iloc[wrong.argmax()]
-            raise NeurovisError(
-                f"{file}: image {row['_image']!r} is in {known.iloc[wrong.argmax()]} and in "
-                f"{row[self.set_column]}; expected every image on one side: correct {self.set_column}."
-            )
-
-    def _sets(
-        self, root: Path, images: np.ndarray, rows: dict, most: dict[str, int], listed: bool
-    ) -> np.ndarray | None:
-        if self.test_file is not None:
-            path = root / self.test_file
-            if not path.is_file():
-                raise UsageError(f"{path}: no such file; set test_file to the list of test images.")
-            test = np.isin(images, path.read_text(encoding="utf-8").split())
-        elif self.test_repeats is not None:
-            test = np.array([most[image] >= self.test_repeats for image in images])
-        elif self.set_column is not None:
-            sets = np.array([rows[image][self.set_column] for image in images])
-            odd = ~np.isin(sets, ("train", "test"))
-            if odd.any():
-                raise NeurovisError(
-                    f"events: {self.set_column} of image {images[odd][0]!r} is {sets[odd][0]!r}, "
-                    "expected train or test; leave other events out with where."
-                )
-            return sets
-        elif listed:
-            return None
-        else:
-            raise UsageError(
-                "which images are test is not stated; expected set_column, test_repeats or test_file "
-                f"(or {self.stimuli_folder}/stimuli.csv); a picture was shown at most "
-                f"{max(most.values())} times to one subject."
-            )
-        return np.where(test, "test", "train")
-
-    def _from_events(self, root: Path, rows: dict[str, dict[str, str]]) -> Stimuli:
-        from PIL import Image
-
-        folder = root / self.stimuli_folder
-        paths, sums, sizes, concepts = [], [], [], []
-        for name, row in rows.items():
-            path = next((row[c] for c in ("path", "stim_file", "stim") if row.get(c)), name)
-            path = path.replace("\\", "/").removeprefix(f"{self.stimuli_folder}/")
-            there = (folder / path).is_file()
-            paths.append((path,))
-            sums.append(sha256(folder / path) if there else "")
-            if there:
-                with foreign(folder / path, lambda file=folder / path: Image.open(file)) as picture:
-                    sizes.append(picture.size)
-            else:
-                sizes.append((0, 0))
-            parent = Path(path).parent.name
-            concepts.append(row[self.concept_column] if self.concept_column else parent or name)
-        width, height = np.array(sizes).T
-        return Stimuli(
-            np.array(list(rows)), paths, np.array(sums), width, height, np.array(concepts),
-            np.full(len(rows), "train"), folder=folder,
-        )  # fmt: skip
-
-
-class Bids(FromTable, name="bids"):
-    """Any BIDS dataset of MEG or EEG.
+class Bids(FromTable, SensorData, VoxelData, name="bids"):
+    """Any BIDS dataset of MEG, EEG or fMRI.
 
     Parameters
     ----------
     task : str, optional
         Only this task.
-    datatype : {"meg", "eeg"}, optional
+    datatype : {"meg", "eeg", "func"}, optional
         Only this one.
     trigger : str, optional
         Take onsets from this stimulus channel (``auto``: the first there is), less ``steps.lag`` or
@@ -191,13 +48,52 @@ class Bids(FromTable, name="bids"):
         Shorter marks on the trigger channel are transients.
     channel_types : {"dataset", "file"}
         Trust ``channels.tsv``, or the recording itself (where the former mislabels sensors).
+    derivatives : str, optional
+        Folder with runs as fMRIPrep writes them, such as ``derivatives/fmriprep``: its
+        ``desc-preproc_bold`` are read instead of the raw volumes.
+    space : str, optional
+        Which of the derivatives' spaces.
+    mask : str, optional
+        Glob of the subject's brain mask, relative to the root, with ``{subject}`` for the subject;
+        None takes the region ``brain``, the derivatives' masks, or what the first run's mean gives.
+    rois : str, optional
+        Glob of mask images, one per region; its name is ``label-NAME``, or the file's.
+    tr : float, optional, s
+        Time between volumes; None takes ``RepetitionTime`` of the JSON file, or the header's.
     """
 
     task: str | None = None
-    datatype: Literal["meg", "eeg"] | None = None
+    datatype: Literal["meg", "eeg", "func"] | None = None
     trigger: str | None = None
     min_duration: float = pydantic.Field(0.0, ge=0)
     channel_types: Literal["dataset", "file"] = "dataset"
+    derivatives: str | None = None
+    space: str | None = None
+    mask: str | None = None
+    rois: str | None = "derivatives/rois/sub-{subject}/**/*_label-*_mask.nii.gz"
+    tr: float | None = pydantic.Field(None, gt=0)
+
+    @property
+    def learns(self) -> bool:
+        """Whether preprocessing learns from training trials; with recordings left out, `splits` asks."""
+        return self.leave_out is None and (SensorData.learns.fget(self) or self.fmri.learns)
+
+    def splits(self, stimuli: Stimuli, recordings: Sequence[Recording]) -> list[Split]:
+        """By image, or runs or sessions left out in turn."""
+        if self.leave_out is not None:
+            bold = bids_func.is_bold(recordings[0].file)
+            if self.fmri.learns if bold else SensorData.learns.fget(self):
+                raise UsageError(
+                    "leave_out: training trials differ from fold to fold, expected preprocessing that "
+                    "learns nothing from them: set "
+                    + (
+                        "standardise=none (value=t makes voxels comparable) and no n_voxels or "
+                        "reliability."
+                        if bold
+                        else "scaling=constant or none and whiten=none."
+                    )
+                )
+        return super().splits(stimuli, recordings)
 
     def recordings(self, root: Path) -> list[Recording]:
         """All recordings of the task and datatype."""
@@ -206,15 +102,18 @@ class Bids(FromTable, name="bids"):
                 f"{root}: no dataset_description.json, expected the root of a complete BIDS dataset; "
                 "give that folder, or finish the simulation or download."
             )
+        sensors = [] if self.datatype == "func" else self._sensor_files(root)
+        bold = self._bold_files(root) if self.datatype in (None, "func") else []
+        if sensors and bold:
+            raise UsageError(
+                f"{root}: found {len(sensors)} recordings of M/EEG and {len(bold)} of BOLD, expected one "
+                "kind; set datatype."
+            )
         found: dict[tuple[str, str, str], list[tuple[str, Path]]] = {}
-        for kind in [self.datatype] if self.datatype else ["meg", "eeg"]:
-            for file in sorted(root.glob(f"sub-*/**/{kind}/sub-*_{kind}.*")):
-                entity = dict(re.findall(r"(?:^|_)([a-z]+)-([^_.]+)", file.name))
-                task = entity.get("task", "")
-                wanted = file.suffix in EXTENSIONS and self.task in (None, task)
-                if wanted and entity.get("split", "1").lstrip("0") == "1":
-                    key = (entity["sub"], entity.get("ses", "1"), entity.get("run", "1"))
-                    found.setdefault(key, []).append((task, file))
+        for file in sensors or bold:
+            entity = bids_func.entities(file)
+            key = (entity["sub"], entity.get("ses", "1"), entity.get("run", "1"))
+            found.setdefault(key, []).append((entity.get("task", ""), file))
         out = []
         for (subject, session, run), files in sorted(found.items()):
             for task, file in files:
@@ -227,11 +126,76 @@ class Bids(FromTable, name="bids"):
             )
         return out
 
+    def _sensor_files(self, root: Path) -> list[Path]:
+        out = []
+        for kind in [self.datatype] if self.datatype else ["meg", "eeg"]:
+            for file in sorted(root.glob(f"sub-*/**/{kind}/sub-*_{kind}.*")):
+                entity = bids_func.entities(file)
+                wanted = file.suffix in EXTENSIONS and self.task in (None, entity.get("task", ""))
+                if wanted and entity.get("split", "1").lstrip("0") == "1":
+                    out.append(file)
+        return out
+
+    def _bold_files(self, root: Path) -> list[Path]:
+        files = bids_func.bold_files(root, self._derivatives(root), self.space)
+        return [f for f in files if self.task in (None, bids_func.entities(f).get("task", ""))]
+
+    def _derivatives(self, root: Path) -> Path | None:
+        if self.derivatives is None:
+            return None
+        folder = root / self.derivatives
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: derivatives: no such folder; correct it.")
+        return folder
+
+    def events_file(self, root: Path, file: Path) -> Path:
+        """Events of a recording; of BOLD by its entities, wherever in the tree they stand."""
+        place = _beside(file, "events.tsv")
+        if bids_func.is_bold(file) and not place.is_file():
+            return bids_func.nearest(file, root, "events.tsv") or place
+        return place
+
     def tables(self, root: Path) -> Iterator[tuple[str, Path, Any]]:
         """Events of every recording."""
         for recording in self.recordings(root):
-            path = _beside(recording.file, "events.tsv")
+            path = self.events_file(root, recording.file)
             yield recording.subject, path, read_table(path, ["onset"])
+
+    def write_subject(self, root: Path, recordings: list[Recording], *rest: Any) -> dict[str, Any]:
+        """Write one subject, by what its recordings are."""
+        kind = VoxelData if bids_func.is_bold(recordings[0].file) else SensorData
+        return kind.write_subject(self, root, recordings, *rest)
+
+    def voxels(self, root: Path, subject: str) -> Any:
+        """Voxels of the subject's mask, with its regions."""
+        runs = [r for r in self.recordings(root) if r.subject == subject]
+        return bids_func.subject_voxels(root, runs, self.mask, self.rois)
+
+    def responses(self, root: Path, recording: Recording, voxels: Any) -> Any:
+        """Responses of one run: its first-level model."""
+        from neurovis.signals.fmri.confounds import read_confounds
+        from neurovis.signals.fmri.glm import first_level
+        from neurovis.signals.fmri.volumes import read_series
+
+        file, derivatives = recording.file, self._derivatives(root)
+        trees = [root] if derivatives is None else [derivatives, root]
+        tr, note = bids_func.run_tr(file, trees, self.tr)
+        path = self.events_file(root, file)
+        table = self.selected(read_table(path, ["onset"]), path)
+        onset = numbers(table, "onset", path)
+        duration = np.zeros(len(table))
+        if "duration" in table:
+            timed = ~table["duration"].isin(ABSENT).to_numpy()
+            duration[timed] = numbers(table[timed], "duration", path)
+        series = read_series(file, voxels)
+        confounds, names = None, []
+        if self.fmri.confounds:
+            found = bids_func.confounds_of(file, root, derivatives)
+            confounds, names = read_confounds(found, self.fmri.confounds, len(series))
+        return first_level(
+            series, tr, onset, duration, table["_image"].to_numpy(str), self.fmri, confounds, names,
+            [note] if note else [],
+        )  # fmt: skip
 
     def read(self, root: Path, recording: Recording) -> tuple[Any, Events]:
         """Open one recording; onsets from the events file or the trigger channel."""
@@ -295,7 +259,7 @@ class Bids(FromTable, name="bids"):
         return onset, (note,)
 
 
-class Table(FromTable, name="table"):
+class Table(FromTable, SensorData, name="table"):
     """Plain recordings with one table of events for all.
 
     Parameters
@@ -348,41 +312,6 @@ class Table(FromTable, name="table"):
 
 def _beside(file: Path, suffix: str) -> Path:
     return file.with_name(f"{file.stem.rsplit('_', 1)[0]}_{suffix}")
-
-
-def read_table(path: Path, needed: list[str]) -> Any:
-    """A CSV or TSV as text, column names checked: pandas.DataFrame."""
-    import pandas as pd
-
-    if not path.is_file():
-        raise NeurovisError(f"{path}: no such events table; expected it beside the recordings.")
-    separator = "\t" if path.suffix == ".tsv" else ","
-    options = {"sep": separator, "dtype": str, "keep_default_na": False}
-    table = foreign(path, lambda: pd.read_csv(path, **options)).fillna("")
-    missing = [name for name in needed if name not in table]
-    if missing:
-        raise NeurovisError(
-            f"{path}: column {missing[0]!r} is missing, found {', '.join(table.columns)}; add it."
-        )
-    return table
-
-
-def numbers(table: Any, column: str, path: Path) -> np.ndarray:
-    """A column as numbers, array (row,); the line that is none is named."""
-    import pandas as pd
-
-    if column not in table:
-        raise NeurovisError(
-            f"{path}: expected a column onset (s) or sample, found neither; add one."
-        )
-    values = pd.to_numeric(table[column], errors="coerce")
-    if values.isna().any():
-        row = values.index[values.isna()][0]
-        raise NeurovisError(
-            f"{path}: line {row + 2}: {column} is {table.loc[row, column]!r}, expected a number; "
-            "correct the line or leave it out with where."
-        )
-    return values.to_numpy(float)
 
 
 if __name__ == "__main__":

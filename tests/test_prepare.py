@@ -264,12 +264,12 @@ def test_the_command(bids, tmp_path, capsys):
         "steps.h_freq=40",
     ]
     assert main("bids", [*words, *options]) == 0
-    folder = capsys.readouterr().out.split("Prepared: ")[1].strip()
+    folder = capsys.readouterr().out.split("Prepared: ")[1].splitlines()[0]
     assert os.path.isfile(os.path.join(folder, "sub-02", "trials.h5"))
     assert main("bids", [*words, *options, "--print-config"]) == 0
     assert "sfreq: 125" in capsys.readouterr().out
     assert main("bids", [*words, "--l-frq", "1"]) == 2
-    assert "did you mean 'l_freq'" in capsys.readouterr().err
+    assert "did you mean '--l-freq'" in capsys.readouterr().err
     assert main("bids", ["--root", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
     assert "no such folder" in capsys.readouterr().err
     assert main("bids", ["--root", str(tmp_path), "--out", str(tmp_path)]) == 1

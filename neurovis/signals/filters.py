@@ -1,7 +1,7 @@
 """Notch, band-pass, anti-alias and resampling in one pass.
 
 All four are linear and time-invariant, so their zero-phase frequency responses multiply: one float32
-FFT per channel, one product, one inverse FFT. The FIR designs are MNE's (`mne.filter.create_filter`),
+FFT per channel and segment, one product, one inverse FFT; segments overlap by what filters reach. The FIR designs are MNE's (`mne.filter.create_filter`),
 so that the result equals MNE's chain of steps. The inverse FFT goes to a multiple of the wanted rate
 that is not below the recorded rate: epochs then start within half a recorded sample of their event.
 """
@@ -17,8 +17,12 @@ import numpy as np
 
 from neurovis.errors import UsageError
 
-BLOCK = 16  # channels per FFT: enough to vectorise, little enough to keep memory flat
-BLOCK_SAMPLES = 1 << 24
+BLOCK = 16  # channels at a time
+BLOCK_SAMPLES = 1 << 24  # and no more samples, so that long runs need no more memory
+SEGMENT = (
+    1 << 17
+)  # samples per FFT: overlapping segments that fit the cache, not one of the whole run
+FEW = 4  # channels per FFT
 
 
 @dataclass(frozen=True)
@@ -163,47 +167,74 @@ class Chain:
         (array (channel, frequency), array (channel, frequency)) or None
             Power spectral density before and after, unit squared per Hz.
         """
-        from scipy import fft
-
         n_times = signal.shape[1]
         up, down = self.ratio.numerator, self.ratio.denominator
-        before = -(-self.reach // down) * down
-        n_fft = down * fft.next_fast_len(-(-(n_times + 2 * before) // down), real=True)
+        margin = -(-self.reach // down) * down
+        n_fft = self._segment(n_times, margin)
+        hop = n_fft - 2 * margin
         gain = self.response(n_fft)
-        n_out = n_fft // down * up
-        start, length = before // down * up, -(-n_times * up // down)
-        scale = np.float32(n_out / n_fft)
         edges = _one_hertz_edges(self.sfreq, n_fft) if power else None
-        # long runs some channels at a time, so that the work's memory does not grow with them
-        size = int(np.clip(BLOCK_SAMPLES // n_fft, 1, BLOCK))
+        # long runs some channels at a time, so that memory does not grow with them
+        size = int(np.clip(BLOCK_SAMPLES // n_times, 1, BLOCK))
         for first in range(0, len(signal), size):
             block = signal[first : first + size]
             if mend is not None:
                 mend(block, first)
             # an offset far above the signal would cost float32 its digits
-            offset = np.float32(0)
+            offset = np.zeros((len(block), 1), np.float32)
             if pad == "reflect":
                 offset = block.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
-            padded = np.zeros((len(block), n_fft), np.float32)
-            np.subtract(block, offset, out=padded[:, before : before + n_times])
-            if pad == "reflect":
-                _mirror(padded, before, n_times)
-            spectrum = fft.rfft(padded, axis=1, overwrite_x=True)
-            density = None
-            if edges is not None:
-                raw = spectrum.real**2 + spectrum.imag**2
-                density = tuple(
-                    2
-                    * np.add.reduceat(p, edges, axis=1)
-                    / (self.sfreq * n_fft * np.diff([*edges, n_fft // 2 + 1]))
-                    for p in (raw, raw * gain**2)
-                )
-            spectrum *= gain
-            out = fft.irfft(spectrum, n_out, axis=1, overwrite_x=True)[:, start : start + length]
-            if n_out != n_fft:
-                out *= scale
+            out = np.empty((len(block), -(-n_times * up // down)), np.float32)
+            density: list[np.ndarray] = []
+            for begin in range(0, n_times, hop):
+                piece = _cut(block, offset, begin - margin, n_fft, self.reach, pad == "reflect")
+                where = slice(begin * up // down, min((begin + hop) * up // down, out.shape[1]))
+                self._filter(piece, gain, edges, out[:, where], margin * up // down, density)
             out += offset * gain[0]
-            yield slice(first, first + len(block)), out, density
+            said = None
+            if power:
+                count = len(range(0, n_times, hop))
+                said = tuple(sum(density[i::2]) / count for i in (0, 1))
+            yield slice(first, first + len(block)), out, said
+
+    def _segment(self, n_times: int, margin: int) -> int:
+        """Samples of one FFT: the run and its margins, or a part of it that fits the cache."""
+        from scipy import fft
+
+        down = self.ratio.denominator
+        length = min(n_times + 2 * margin, max(SEGMENT, 8 * margin))
+        return down * fft.next_fast_len(-(-length // down), real=True)
+
+    def _filter(
+        self,
+        piece: np.ndarray,
+        gain: np.ndarray,
+        edges: np.ndarray | None,
+        out: np.ndarray,
+        start: int,
+        density: list[np.ndarray],
+    ) -> None:
+        """One segment, a few channels per FFT so that they stay in the cache."""
+        from scipy import fft
+
+        n_fft = piece.shape[1]
+        n_out = n_fft * self.ratio.numerator // self.ratio.denominator
+        spectra = []
+        for first in range(0, len(piece), FEW):
+            rows = slice(first, first + FEW)
+            spectrum = fft.rfft(piece[rows], axis=1, overwrite_x=True)
+            if edges is not None:
+                spectra.append(spectrum.real**2 + spectrum.imag**2)
+            spectrum *= gain
+            made = fft.irfft(spectrum, n_out, axis=1, overwrite_x=True)
+            np.multiply(
+                made[:, start : start + out.shape[1]], np.float32(n_out / n_fft), out=out[rows]
+            )
+        if edges is not None:
+            width = self.sfreq * n_fft * np.diff([*edges, n_fft // 2 + 1])
+            raw = np.concatenate(spectra)
+            for bins in (raw, raw * gain**2):
+                density.append(2 * np.add.reduceat(bins, edges, axis=1) / width)
 
     def __call__(self, signal: np.ndarray, pad: str = "reflect") -> np.ndarray:
         """Filter and resample, array (channel, time) float32 at the wanted rate."""
@@ -218,14 +249,25 @@ def _one_hertz_edges(sfreq: float, n_fft: int) -> np.ndarray:
     return np.unique(np.minimum(np.round(steps * n_fft / sfreq), n_fft // 2).astype(int))
 
 
-def _mirror(padded: np.ndarray, before: int, n_times: int) -> None:
-    """Fill the margins with the signal rotated about its end points, zeros beyond one length."""
-    reach = min(before, n_times - 1)
-    if reach <= 0:
-        return
-    stop = before + n_times
-    first, last = padded[:, before : before + 1], padded[:, stop - 1 : stop]
-    padded[:, before - reach : before] = 2 * first - padded[:, before + reach : before : -1]
-    after = min(reach, padded.shape[1] - stop)
-    mirrored = padded[:, stop - 2 : stop - 2 - after : -1] if after else padded[:, :0]
-    padded[:, stop : stop + after] = 2 * last - mirrored
+def _cut(
+    block: np.ndarray, offset: np.ndarray, begin: int, length: int, reach: int, mirror: bool
+) -> np.ndarray:
+    """A segment of a run less its offset, with what lies beyond the run's ends: (channel, length).
+
+    With `mirror` that is the signal rotated about its end points as far as filters reach, and zeros
+    beyond one length of it; without, zeros.
+    """
+    n_times = block.shape[1]
+    piece = np.zeros((len(block), length), np.float32)
+    low, high = max(begin, 0), min(begin + length, n_times)
+    np.subtract(block[:, low:high], offset, out=piece[:, low - begin : high - begin])
+    count = min(-begin, reach, n_times - 1) if mirror else 0
+    if count > 0:
+        twice = 2 * block[:, :1] - offset
+        np.subtract(twice, block[:, count:0:-1], out=piece[:, -begin - count : -begin])
+    stop = n_times - begin
+    count = min(length - stop, reach, n_times - 1) if mirror else 0
+    if count > 0:
+        twice = 2 * block[:, -1:] - offset
+        np.subtract(twice, block[:, -2 : -2 - count : -1], out=piece[:, stop : stop + count])
+    return piece

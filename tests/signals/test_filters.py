@@ -145,3 +145,45 @@ def test_power_equals_the_variance_and_drops_where_filtered():
 def test_impossible_frequencies_are_refused(options, word):
     with pytest.raises(UsageError, match=f"^{word}.*expected"):
         Chain(300.0, **options)
+
+
+@pytest.mark.parametrize("pad", ["reflect", "zero"])
+@pytest.mark.parametrize(
+    ("sfreq", "new_sfreq", "l_freq", "h_freq"),
+    [
+        (250.0, None, 1.0, 40.0),
+        (300.0, 100.0, 0.5, None),
+        (512.0, 120.0, 2.0, 30.0),
+        (256.0, 100.0, None, None),
+    ],
+)
+@pytest.mark.parametrize("n_times", [997, 6001, 20000])
+def test_segments_make_no_difference(monkeypatch, pad, sfreq, new_sfreq, l_freq, h_freq, n_times):
+    from neurovis.signals import filters
+
+    rng = np.random.default_rng(n_times)
+    signal = (5 + rng.standard_normal((6, n_times)).cumsum(axis=1)).astype(np.float32)
+    chain = filters.Chain(sfreq, l_freq, h_freq, (50.0,), new_sfreq)
+    whole = chain(signal, pad=pad)
+    assert chain._segment(n_times, chain.reach) >= n_times + 2 * chain.reach
+    monkeypatch.setattr(filters, "SEGMENT", 1500)
+    if n_times == 20000:
+        assert chain._segment(n_times, chain.reach) < n_times
+    np.testing.assert_allclose(chain(signal, pad=pad), whole, atol=2e-6 * np.abs(signal).max())
+
+
+def test_power_of_segments_is_that_of_the_run(monkeypatch):
+    from neurovis.signals import filters
+
+    rng = np.random.default_rng(1)
+    times = np.arange(60000) / 250.0
+    signal = rng.standard_normal((2, 60000)) + 3 * np.sin(2 * np.pi * 20.5 * times)
+    chain = filters.Chain(250.0, 1.0, 40.0)
+    monkeypatch.setattr(filters, "SEGMENT", 4000)
+    ((_, _, (before, after)),) = chain.blocks(signal.astype(np.float32), power=True)
+    assert before.shape == after.shape == (2, 125)
+    # white noise of variance 1 has 2 / sfreq per Hz; a sine of amplitude 3 has power 4.5 in one bin
+    np.testing.assert_allclose(np.median(before, axis=1), 2 / 250, rtol=0.05)
+    np.testing.assert_allclose(before[:, 20], 4.5 + 2 / 250, rtol=0.02)
+    np.testing.assert_allclose(after[:, 20], before[:, 20], rtol=0.02)
+    assert after[:, 60].max() < 1e-4 * before[:, 60].min()

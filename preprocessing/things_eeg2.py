@@ -73,7 +73,7 @@ class ThingsEeg2(SensorData, name="things_eeg2"):
                 "picks": OCCIPITO_PARIETAL, "sfreq": 100.0, "tmax": 0.8, "whiten": "mvnn all",
             },
         },
-        "atm": {"repeats": "balanced", "validation": 0.0},
+        "atm": {"repeats": "balanced", "validation": 0.0, "steps": {"crop": (0.0, 1.0)}},
         "paper-files": {
             "source": "preprocessed",
             "validation": 0.0,

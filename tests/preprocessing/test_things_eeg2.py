@@ -5,27 +5,8 @@ import sys
 import mne
 import numpy as np
 import pytest
-from fakes.things_eeg2 import (
-    IMAGES,
-    N_TEST,
-    N_TRAIN,
-    NAMES,
-    ORDER_OF_COPIES,
-    PEAK,
-    SEVENTEEN,
-    SFREQ,
-    SOA,
-    TARGET,
-    TEST_FILES,
-    TWENTY,
-    TWICE,
-    codes,
-    made_trials,
-    pattern,
-    raw_session,
-    write_preprocessed,
-    write_things_eeg2,
-)  # fmt: skip
+from fakes import things_eeg2 as fake
+from fakes.things_eeg2 import IMAGES, NAMES, write_preprocessed, write_things_eeg2
 
 from neurovis.config import resolve
 from neurovis.datasets import Dataset, load_datasets
@@ -51,9 +32,9 @@ def opened(folder, subject="01"):
 
 def shown(part, session, seed=1):
     """Pictures of one session in order, and the samples at which they came."""
-    _, sample = raw_session(part, session, seed)
-    code = codes(part, session, seed)
-    keep = code != TARGET
+    _, sample = fake.raw_session(part, session, seed)
+    code = fake.codes(part, session, seed)
+    keep = code != fake.TARGET
     return IMAGES[part][code[keep] - 1], sample[keep]
 
 
@@ -74,7 +55,7 @@ def plain(root, tmp_path_factory):
 
 
 def test_every_presentation_in_order_with_its_picture_to_the_sample(plain):
-    expected = 4 * (N_TRAIN // 2 * TWICE + 2) + 4 * (N_TEST * TWENTY + 1)
+    expected = 4 * (fake.N_TRAIN // 2 * fake.TWICE + 2) + 4 * (fake.N_TEST * fake.TWENTY + 1)
     assert len(plain) == expected
     assert plain.channel_name.tolist() == NAMES
     assert plain.sfreq == 1000
@@ -84,9 +65,11 @@ def test_every_presentation_in_order_with_its_picture_to_the_sample(plain):
             rows = np.flatnonzero((plain.session == f"{session:02d}") & (plain.run == part))
             image, sample = shown(part, session)
             assert plain.image[rows].tolist() == image.tolist()
-            np.testing.assert_array_equal(np.round(plain.onset[rows] * SFREQ).astype(int), sample)
+            np.testing.assert_array_equal(
+                np.round(plain.onset[rows] * fake.SFREQ).astype(int), sample
+            )
             assert set(plain.set[rows]) == {"train" if part == "training" else "test"}
-            content, _ = raw_session(part, session, 1)
+            content, _ = fake.raw_session(part, session, 1)
             found = plain.read(rows[[0, -1]])
             for row, start in zip(found, sample[[0, -1]]):
                 cut = content["raw_eeg_data"][:-1, start - 200 : start + 1000]
@@ -96,17 +79,17 @@ def test_every_presentation_in_order_with_its_picture_to_the_sample(plain):
 def test_each_picture_has_its_own_response_at_its_time(plain):
     rows = np.flatnonzero(plain.run == "training")
     signal = plain.read(rows)
-    # responses of neighbours begin SOA later: before that the picture's own stands alone
-    window = (plain.times > PEAK - 0.05) & (plain.times < SOA)
-    at = np.abs(plain.times - PEAK).argmin()
-    patterns = np.stack([pattern("training", i, NAMES) for i in range(N_TRAIN)])
+    # responses of neighbours begin fake.SOA later: before that the picture's own stands alone
+    window = (plain.times > fake.PEAK - 0.05) & (plain.times < fake.SOA)
+    at = np.abs(plain.times - fake.PEAK).argmin()
+    patterns = np.stack([fake.pattern("training", i, NAMES) for i in range(fake.N_TRAIN)])
     for number, image in enumerate(IMAGES["training"]):
         mean = signal[plain.image[rows] == image].mean(axis=0)
         mean -= mean[:, :200].mean(axis=1, keepdims=True)
         similar = [np.corrcoef(mean[:, at], other)[0, 1] for other in patterns]
         assert np.argmax(similar) == number
         strength = patterns[number] @ mean[:, window]
-        assert plain.times[window][strength.argmax()] == pytest.approx(PEAK, abs=0.01)
+        assert plain.times[window][strength.argmax()] == pytest.approx(fake.PEAK, abs=0.01)
 
 
 def test_stimuli_and_split_are_the_owners(root, tmp_path):
@@ -135,34 +118,34 @@ def test_pictures_may_be_absent(tmp_path):
     folder = made(root, tmp_path, sessions=(1,), steps={**PLAIN, "picks": ("Oz",)})
     stimuli = Stimuli.read(folder / "stimuli.csv")
     assert set(stimuli.sha256) == {""}
-    assert stimuli.path[-1][0].endswith(f"images/test_images/00003_novel02/{TEST_FILES[-1]}")
+    assert stimuli.path[-1][0].endswith(f"images/test_images/00003_novel02/{fake.TEST_FILES[-1]}")
 
 
 def owners_way(part, session, names, tmax, decim, h_freq, width):
     """The owners' steps by MNE and scikit-learn: trials of one session (picture, repeat, channel, time)."""
     from sklearn.utils import shuffle
 
-    content, _ = raw_session(part, session, 1)
+    content, _ = fake.raw_session(part, session, 1)
     info = mne.create_info(content["ch_names"], content["sfreq"], content["ch_types"])
     raw = mne.io.RawArray(content["raw_eeg_data"], info, verbose="error")
     events = mne.find_events(raw, stim_channel="stim", verbose="error")
-    events = events[events[:, 2] != TARGET]
+    events = events[events[:, 2] != fake.TARGET]
     raw.pick(list(names))
     raw.filter(None, h_freq, h_trans_bandwidth=width, verbose="error")
     epochs = mne.Epochs(
-        raw, events, tmin=-0.2, tmax=tmax - decim / SFREQ, baseline=None, decim=decim,
+        raw, events, tmin=-0.2, tmax=tmax - decim / fake.SFREQ, baseline=None, decim=decim,
         preload=True, verbose="error",
     )  # fmt: skip
     # the owners subtract the baseline before they resample
     epochs.apply_baseline((None, 0), verbose="error")
     data, code = epochs.get_data(), epochs.events[:, 2]
     conditions = np.unique(code)
-    repeats = TWENTY if part == "test" else TWICE
+    repeats = fake.TWENTY if part == "test" else fake.TWICE
     chosen = [
         shuffle(np.flatnonzero(code == c), random_state=20200220, n_samples=repeats)
         for c in conditions
     ]
-    return conditions, chosen, data
+    return conditions, chosen, data[:, :, 50:] if decim == 4 else data
 
 
 def noise(data, chosen):
@@ -174,19 +157,21 @@ def noise(data, chosen):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "names", "decim", "tmax"), [("paper", SEVENTEEN, 10, 0.8), ("atm", NAMES, 4, 1.0)]
+    ("recipe", "names", "decim", "tmax"),
+    [("paper", fake.SEVENTEEN, 10, 0.8), ("atm", NAMES, 4, 1.0)],
 )
 def test_recipes_equal_the_owners_steps_in_mne_and_scikit_learn(
     root, tmp_path, recipe, names, decim, tmax
 ):
     from scipy.linalg import fractional_matrix_power
 
-    h_freq = 0.4 * SFREQ / decim
-    width = 0.5 * SFREQ / decim - h_freq
+    h_freq = 0.4 * fake.SFREQ / decim
+    width = 0.5 * fake.SFREQ / decim - h_freq
     trials = opened(made(root, tmp_path, recipe=recipe))
     assert sorted(trials.channel_name) == sorted(names)
     assert trials.unit == "1"
-    assert len(trials) == 4 * (N_TRAIN // 2 * TWICE + N_TEST * TWENTY)
+    assert trials.tmin == (0.0 if recipe == "atm" else -0.2)
+    assert len(trials) == 4 * (fake.N_TRAIN // 2 * fake.TWICE + fake.N_TEST * fake.TWENTY)
     for session in (1, 4):
         parts = {
             part: owners_way(part, session, trials.channel_name, tmax, decim, h_freq, width)
@@ -236,7 +221,7 @@ def test_channels_and_rates(root, tmp_path):
         assert np.isfinite(trials.channel_position).all()
         back = trials.channel_position[:, 1]
         assert (back < 0).all()
-    assert set(module.OCCIPITO_PARIETAL) == set(SEVENTEEN)
+    assert set(module.OCCIPITO_PARIETAL) == set(fake.SEVENTEEN)
     assert set(trials.session) == {"02"}
 
 
@@ -248,16 +233,16 @@ def test_what_others_made_keeps_its_rows_and_times(tmp_path, kind, recipe, toler
     root = write_preprocessed(tmp_path / "made", kind)
     folder = made(root, tmp_path, recipe=recipe)
     trials = opened(folder)
-    names = SEVENTEEN if kind == "owners" else ORDER_OF_COPIES
+    names = fake.SEVENTEEN if kind == "owners" else fake.ORDER_OF_COPIES
     assert trials.channel_name.tolist() == names
     assert trials.sfreq == pytest.approx(100 if kind == "owners" else 250)
     assert trials.tmin == pytest.approx(-0.2 if kind == "owners" else 0.0, abs=1e-9)
     assert trials.unit == "1"
-    assert len(trials) == 4 * N_TRAIN + 80 * N_TEST
+    assert len(trials) == 4 * fake.N_TRAIN + 80 * fake.N_TEST
     for part, repeats in (("training", 4), ("test", 80)):
         rows = np.flatnonzero(trials.run == part)
         assert trials.image[rows].tolist() == np.repeat(IMAGES[part], repeats).tolist()
-        expected = made_trials(part, names, trials.times, repeats)
+        expected = fake.made_trials(part, names, trials.times, repeats)
         expected = expected.reshape(-1, *expected.shape[2:])
         found = trials.read(rows)
         assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
@@ -408,7 +393,7 @@ def test_lists_of_pictures_that_cannot_be_right(copy, tmp_path):
     change_metadata(copy, twice)
     with pytest.raises(NeurovisError, match="picture 'kind00_01b' is listed 2 times"):
         made(copy, tmp_path)
-    change_metadata(copy, lambda c: c.update(test_img_files=TEST_FILES[:2]))
+    change_metadata(copy, lambda c: c.update(test_img_files=fake.TEST_FILES[:2]))
     with pytest.raises(NeurovisError, match="test_img_concepts has 3 entries, test_img_files 2"):
         made(copy, tmp_path)
     change_metadata(copy, lambda c: c.pop("test_img_files"))
@@ -507,6 +492,6 @@ def test_the_manifest_says_what_the_code_does():
     facts = manifest.facts
     train = facts["n_train_images"] * facts["train_repeats"]
     assert train + facts["n_test_images"] * facts["test_repeats"] == facts["n_trials"]
-    assert facts["n_chans"] == len(NAMES) == len(set(NAMES) & set(ORDER_OF_COPIES))
-    assert facts["train_repeats_per_session"] == TWICE
-    assert facts["test_repeats_per_session"] == TWENTY
+    assert facts["n_chans"] == len(NAMES) == len(set(NAMES) & set(fake.ORDER_OF_COPIES))
+    assert facts["train_repeats_per_session"] == fake.TWICE
+    assert facts["test_repeats_per_session"] == fake.TWENTY

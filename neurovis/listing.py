@@ -299,7 +299,7 @@ def _shares(manifest: Manifest, found: Look, root: str) -> list[str]:
     from neurovis.fetch import amount
 
     lines = []
-    absent = [s.subject for s in found.shares if s.subject and not (s.there or s.half or s.links)]
+    absent = [s.subject for s in found.shares if s.subject and s.absent]
     for share in found.shares:
         if share.subject in absent:
             continue

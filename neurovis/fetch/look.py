@@ -9,6 +9,7 @@ clone holds links to files that were never fetched.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,11 @@ class Share:
     links: list[str] = field(default_factory=list)
     need: int = 0
     hint: str = ""
+
+    @property
+    def absent(self) -> bool:
+        """Whether nothing of it is there."""
+        return not (self.there or self.half or self.differs or self.links)
 
     @property
     def good(self) -> bool:
@@ -118,22 +124,24 @@ def look(manifest: Manifest, root: Path, subject: Sequence[str] = ()) -> Look:
     made = plan(manifest, [s for s in manifest.sources if s.name in state.listed], state)
     subjects = made.people.choose(subject) or list(manifest.subjects)
     shares = {who: Share(who) for who in (SHARED, *subjects)}
-    required = [item for item in made.items if _required(item.path, manifest, made.people)]
+    required = [item for item in made.items if _required(item.path, manifest)]
+    covered = set()
     for item in required:
         named = made.people.of(item.path)
         for who in named & set(shares) if named else {SHARED}:
             _weigh(shares[who], item, state)
-    _add_patterns(shares, manifest, root, covered=bool(required))
+            covered.add(who)
+    _add_patterns(shares, manifest, root, covered)
     _add_unfinished(shares, root, made.people, {item.path for item in required})
     kept = [share for share in shares.values() if share.subject or not share.good or share.there]
     terms = manifest.terms
     found = Look(kept, bool(required), terms is None or state.accepted == terms.flag)
-    if not any(share.there or share.half for share in kept):
+    if all(share.absent for share in kept):
         found.hint = _elsewhere(manifest, root, subjects)
     return found
 
 
-def _required(path: str, manifest: Manifest, people: People) -> bool:
+def _required(path: str, manifest: Manifest) -> bool:
     """Whether the reader needs a listed file: it, or a folder that it is in, is expected."""
     if not manifest.expects:
         return True
@@ -162,7 +170,9 @@ def _weigh(share: Share, item: Item, state: State) -> None:
         share.missing.append(item.path)
 
 
-def _add_patterns(shares: dict[str, Share], manifest: Manifest, root: Path, covered: bool) -> None:
+def _add_patterns(
+    shares: dict[str, Share], manifest: Manifest, root: Path, covered: set[str]
+) -> None:
     """Patterns of what the reader expects that nothing under the root answers."""
     expected = fill(manifest.expects, manifest.subjects) if manifest.expects else []
     for pattern in manifest.expects:
@@ -172,9 +182,9 @@ def _add_patterns(shares: dict[str, Share], manifest: Manifest, root: Path, cove
             (asked,) = fill([pattern], [who] if who else [])
             found = _found(root, asked)
             links = [p for p in found if p.is_symlink() and not p.exists()]
-            if links and not covered:
+            if links and who not in covered:
                 share.links.append(links[0].relative_to(root).as_posix())
-            elif found and not covered:
+            elif found and who not in covered:
                 share.there += 1
             elif not found and not any(matches(path, [asked]) for path in _named(share)):
                 share.missing.append(asked)
@@ -191,10 +201,17 @@ def _named(share: Share) -> list[str]:
 
 
 def _found(root: Path, pattern: str) -> list[Path]:
+    """What answers a pattern, links to nothing included."""
     asked = pattern.rstrip("/")
     asked = f"{asked}/*" if asked.endswith("**") else asked
-    places = root.rglob(asked) if is_name(asked) else root.glob(asked)
-    return [p for p in places if FOLDER not in p.parts and p.suffix != ".part"][:1000]
+    above, _, name = asked.rpartition("/")
+    if not any(sign in name for sign in "*?"):
+        # the last part as it is: a glob passes over links that lead nowhere
+        places = [folder / name for folder in (root.glob(above) if above else [root])]
+        places = [place for place in places if os.path.lexists(place)]
+    else:
+        places = list(root.rglob(asked) if is_name(asked) else root.glob(asked))
+    return [p for p in places if FOLDER not in p.parts and p.suffix != ".part"]
 
 
 def _add_unfinished(shares: dict[str, Share], root: Path, people: People, known: set[str]) -> None:

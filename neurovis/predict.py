@@ -240,7 +240,9 @@ def finish(setup: Setup, parts: dict[str, list]) -> None:
     for system, blocks in parts.items():
         place = folder / "systems" / system
         if isinstance(blocks[0], Prediction):
-            _joined(blocks).write(place / "prediction.h5")
+            prediction = _joined(blocks)
+            prediction.write(place / "prediction.h5")
+            _reconstructions(setup, system, prediction)
         else:
             write_h5(place / "similarity.h5", "neurovis-similarity", blocks[0])
     tower_weights = sorted((folder / "systems" / "tower").glob("model*.safetensors"))
@@ -264,6 +266,25 @@ def _joined(blocks: list[Prediction]) -> Prediction:
     names = ("image", "subject", "n_averaged", "recording")
     columns = {k: np.concatenate([getattr(b, k) for b in blocks]) for k in names}
     return Prediction(vector, **columns, model=first.model)
+
+
+def _reconstructions(setup: Setup, system: str, prediction: Prediction) -> None:
+    """Pictures that predictions stand for, where the target's vectors are pictures."""
+    experiment = setup.experiment
+    closed = experiment.brain.closed_form or system == "ridge"
+    closed |= system == "shuffled" and experiment.control != "tower"
+    told = experiment.loss.component == "mse" and (setup.fold or experiment.projection == "none")
+    if not (closed or told):
+        return  # similarities alone were learned: lengths and directions mean nothing
+    pictures = {
+        f"picture/{name}": made
+        for name, target in experiment.targets.items()
+        if (made := target.pictures(prediction.vector[name])) is not None
+    }
+    if pictures:
+        rows = {n: getattr(prediction, n) for n in ("image", "subject", "n_averaged", "recording")}
+        path = setup.folder / "systems" / system / "reconstruction.h5"
+        write_h5(path, "neurovis-reconstruction", {**rows, **pictures})
 
 
 def _pictures(setup: Setup, shown: np.ndarray) -> None:

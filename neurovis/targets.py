@@ -22,8 +22,9 @@ class Target(Config):
 
     Parameters
     ----------
-    encoder : str
-        Name of a frozen encoder, such as ``classical`` or ``timm:...@0.66``.
+    encoder : str or dict
+        Name of a frozen encoder, such as ``classical`` or ``timm:...@0.66``, or a mapping with its
+        name and options.
     centre : bool
         Subtract the mean over training images.
     components : int, optional
@@ -34,7 +35,7 @@ class Target(Config):
         Path of an ``embeddings.h5`` to use instead of running the encoder.
     """
 
-    encoder: str = "classical"
+    encoder: str | dict[str, Any] = "classical"
     centre: bool = True
     components: pydantic.PositiveInt | None = None
     whiten: float = pydantic.Field(0.0, ge=0, le=1)
@@ -80,6 +81,18 @@ class Target(Config):
         if shown is not None:
             centre = found.at(shown).reshape(len(shown), -1).mean(0, dtype=np.float64)
         return Embeddings(self._project(vector, reference, centre), stimuli.image, encoder)
+
+    def pictures(self, vectors: np.ndarray) -> np.ndarray | None:
+        """Pictures that vectors of this target stand for: array (row, height, width, 3) uint8.
+
+        None where they stand for none: the encoder has no inverse, or its vectors were changed.
+        """
+        from neurovis.images import encoder
+
+        if self.centre or self.components is not None or self.embeddings:
+            return None
+        config = encoder(self.encoder)
+        return config.pictures(vectors) if config.invertible else None
 
     def _project(
         self, vector: np.ndarray, reference: np.ndarray, centre: np.ndarray | None = None

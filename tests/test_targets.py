@@ -100,3 +100,15 @@ def test_more_components_than_there_can_be_are_refused(tmp_path):
 def test_plain_strings_are_encoders():
     given_ = {"a": "hog", "b": {"encoder": "pixels", "components": 3}}
     assert named(given_) == {"a": {"encoder": "hog"}, "b": given_["b"]}
+
+
+def test_vectors_stand_for_pictures_only_as_the_encoder_made_them():
+    vector = np.zeros((2, 100), np.float32)
+    pixels = {"name": "pixels", "side": 10, "size": 160, "color": False}
+    made = Target(encoder=pixels, centre=False).pictures(vector)
+    assert made.shape == (2, 10, 10, 3)
+    assert (made == 128).all()
+    assert Target(encoder=pixels).pictures(vector) is None
+    assert Target(encoder=pixels, centre=False, components=3).pictures(vector) is None
+    assert Target(encoder="gabor", centre=False).pictures(vector) is None
+    assert Target(centre=False, embeddings="vectors.h5").pictures(vector) is None

@@ -12,12 +12,12 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from neurovis.config import Family, how, to_dict
-from neurovis.errors import NeurovisError
+from neurovis.errors import NeurovisError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,6 +53,9 @@ class ImageEncoder(Family, family="images"):
         Where a network runs: ``auto``, ``cpu``, ``cuda``, ...
     """
 
+    invertible: ClassVar[bool] = False
+    """Whether `pictures` makes pictures of vectors."""
+
     device: str = how("auto")
 
     @property
@@ -63,6 +66,19 @@ class ImageEncoder(Family, family="images"):
     def build(self) -> Encoder:
         """Make the encoder, weights loaded."""
         raise NotImplementedError
+
+    def pictures(self, vectors: np.ndarray) -> np.ndarray:
+        """Pictures that have these vectors: array (image, height, width, 3) uint8.
+
+        Raises
+        ------
+        UsageError
+            If the encoder has no inverse.
+        """
+        raise UsageError(
+            f"{self.label}: has no inverse, expected an encoder whose vectors are pictures such as pixels; "
+            "choose that target, or generate pictures from this one."
+        )
 
     def identity(self, weights: str) -> dict[str, Any]:
         """What the vectors depend on beside the picture: plain data, no paths."""

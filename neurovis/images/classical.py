@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pydantic
@@ -320,6 +320,8 @@ class Pixels(Feature, name="pixels"):
     color : bool
     """
 
+    invertible: ClassVar[bool] = True
+
     side: int = pydantic.Field(8, ge=1)
     color: bool = True
 
@@ -327,6 +329,31 @@ class Pixels(Feature, name="pixels"):
         channels = images if self.color else luminance(images)[:, None]
         small = pool(channels - np.float32(GRAY / 255), self.side, self.size)
         return np.ascontiguousarray(small.reshape(len(images), -1))
+
+    def pictures(self, vectors: np.ndarray) -> np.ndarray:
+        """The picture of `side` x `side` even squares that has these features, clipped to 0..255.
+
+        Windows overlap, so that a vector is a blurred picture: the blur of such pictures is undone.
+        """
+        n_channels = 3 if self.color else 1
+        if vectors.ndim != 2 or vectors.shape[1] != n_channels * self.side**2:
+            raise UsageError(
+                f"pixels: expected vectors (image, dim={n_channels * self.side**2}), found {vectors.shape}; use "
+                "the side and color that they were made with."
+            )
+        blurred = np.asarray(vectors, np.float64).reshape(-1, n_channels, self.side, self.side)
+        sharpen = np.linalg.inv(windows(self.side, self.size).astype(np.float64) @ self._squares())
+        picture = sharpen @ blurred @ sharpen.T + GRAY / 255
+        picture = np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:3], 3)))
+
+    def _squares(self) -> np.ndarray:
+        """Share of each square in each pixel along one axis: array (size, side)."""
+        edge = np.arange(self.size + 1) * self.side / self.size
+        low, high = edge[:-1, None], edge[1:, None]
+        square = np.arange(self.side)
+        inside = np.clip(np.minimum(high, square + 1) - np.maximum(low, square), 0, None)
+        return inside / inside.sum(axis=1, keepdims=True)
 
 
 class Classical(Feature, name="classical"):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from neurovis import __version__
 from neurovis.progress import progress
-from neurovis.report import account, evoked, headline, pictures, sections
+from neurovis.report import account, evoked, headline, pictures, reconstruction, sections
 from neurovis.report.markup import Markup, el
 from neurovis.report.material import Material, read
 from neurovis.report.pictures import Pictures
@@ -62,6 +62,11 @@ def parts(
     )
     return [
         first,
+        (
+            "reconstructions",
+            "Seen and reconstructed",
+            lambda: reconstruction.reconstructions(material, material.reconstructed, shown),
+        ),
         ("recordings", "Recording by recording", lambda: sections.recordings(material)),
         ("repeats", "Accuracy against repeats", lambda: sections.repeats(material)),
         ("subjects", "Subject by subject", lambda: sections.subjects(material)),

@@ -17,6 +17,7 @@ import numpy as np
 
 from neurovis.errors import NeurovisError
 from neurovis.records import Score, Split, Stimuli
+from neurovis.report.reconstruction import Reconstructed, read_reconstructions
 from neurovis.store import dataset, open_h5, read_json
 
 NAMES = {
@@ -105,6 +106,8 @@ class Material:
         Of the headline's system.
     pictures : dict of bytes
         JPEG by image id.
+    reconstructed : dict of Reconstructed
+        By system; empty where the targets are no pictures.
     evoked : tuple of Evoked
     log : list of dict
         Rows of ``log.csv``.
@@ -123,6 +126,7 @@ class Material:
     folds: tuple[Split, ...]
     retrieved: Retrieved | None
     pictures: dict[str, bytes]
+    reconstructed: dict[str, Reconstructed]
     evoked: tuple[Evoked, ...]
     log: list[dict[str, str]]
     hierarchy: dict[str, tuple[str, str]]
@@ -229,6 +233,7 @@ def read(run: Path) -> Material:
         folds=Split.read_folds(run),
         retrieved=_retrieved(run / "per_item.h5", system),
         pictures=_pictures(run / "pictures.h5"),
+        reconstructed=read_reconstructions(run),
         evoked=_evoked(run / "evoked.h5"),
         log=_log(run / "log.csv"),
         hierarchy=_hierarchy(hierarchy) if hierarchy.is_file() else {},

@@ -230,3 +230,41 @@ def test_photographs_differ_more_than_copies_of_them(real_data):
     rows, darker = classical.features(images), classical.features(images * 0.9)
     distance = np.linalg.norm(rows[:, None] - darker[None], axis=2)
     assert (distance.argmin(axis=1) == np.arange(len(files))).all()
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "color"), [(8, 96, True), (10, 160, False), (10, 96, True), (32, 96, False)]
+)
+def test_pixels_lead_back_to_the_picture(side, size, color):
+    """A picture of even squares is blurred by overlapping windows, and unblurred."""
+    rng = np.random.default_rng(0)
+    pixels = Pixels(side=side, size=size, color=color)
+    squares = rng.random((3, 3 if color else 1, side, side))
+    edge = np.arange(size + 1) * side / size
+    # area of every square in every pixel, by its definition
+    share = np.array(
+        [
+            [max(0.0, min(edge[i + 1], j + 1) - max(edge[i], j)) for j in range(side)]
+            for i in range(size)
+        ]
+    )
+    share /= share.sum(axis=1, keepdims=True)
+    screens = np.broadcast_to(share @ squares @ share.T, (3, 3, size, size))
+    found = pixels.pictures(pixels.features(screens.astype(np.float32)))
+    assert found.shape == (3, side, side, 3)
+    assert found.dtype == np.uint8
+    expected = np.broadcast_to(255 * squares.transpose(0, 2, 3, 1), found.shape)
+    assert np.abs(found - expected).max() <= 1.0
+
+
+def test_encoders_without_an_inverse_say_so():
+    assert Pixels.invertible
+    assert not Gabor.invertible
+    with pytest.raises(UsageError, match="gabor: has no inverse"):
+        Gabor().pictures(np.zeros((1, 5)))
+    with pytest.raises(
+        UsageError, match=r"pixels: expected vectors \(image, dim=64\), found \(2, 192\)"
+    ):
+        Pixels(color=False).pictures(np.zeros((2, 192)))
+    bright = Pixels(side=4, color=False).pictures(np.full((1, 16), 9.0))
+    assert (bright == 255).all()

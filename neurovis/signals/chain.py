@@ -213,13 +213,14 @@ def process_run(
     before, after = [], []
     lost: dict[int, str] = {}
     gone = np.zeros(signal.shape[1], bool)
-    flat_index = index[kept].ravel()
+    starts, span = index[kept, 0].tolist(), count * chain.every
     blocks = chain.blocks(
         signal, power=True, mend=lambda block, first: _bridge(block, first, lost, gone)
     )
     for where, filtered, power in blocks:
-        cut = filtered[:, flat_index].reshape(len(filtered), len(kept), count)
-        out[:, where] = cut.transpose(1, 0, 2)
+        # one slice per trial: several times faster than one gather for all
+        for trial, start in zip(out, starts):
+            trial[where] = filtered[:, start : start + span : chain.every]
         before.append(power[0])
         after.append(power[1])
     edges = np.flatnonzero(np.diff(gone.astype(np.int8), prepend=0, append=0))

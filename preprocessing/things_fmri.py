@@ -356,6 +356,11 @@ def _listed(root: Path, kind: str) -> list[tuple[str, Path]]:
 
 def _shown(file: Path, kind: str) -> dict[str, np.ndarray]:
     """Columns stem and kind (train, test, catch); and session, run, or onset, duration: (trial,)."""
+    return _shown_once(file, kind, file.stat().st_mtime_ns if file.is_file() else 0)
+
+
+@lru_cache(maxsize=1024)
+def _shown_once(file: Path, kind: str, _changed: int) -> dict[str, np.ndarray]:
     column, name = ("stimulus", "session") if kind == "betas" else ("file_path", "onset")
     table = read_table(file, ["trial_type", column, name])
     odd = ~table["trial_type"].isin(list(SETS))

@@ -13,40 +13,10 @@ import pandas as pd
 SFREQ = 256.0
 PEAK = 0.15  # s
 N_TRAIN, N_IMAGES = 16540, 16740
-NAMES = [
-    "Cz",
-    "FCz",
-    "Afz",
-    "Fp1",
-    "F5",
-    "F1",
-    "CP5",
-    "CP3",
-    "CP1",
-    "P1",
-    "P3",
-    "P5",
-    "P7",
-    "PO7",
-    "PO3",
-    "O1",
-    "Pz",
-    "POz",
-    "Oz",
-    "O2",
-    "PO4",
-    "PO8",
-    "P8",
-    "P6",
-    "P4",
-    "P2",
-    "CP2",
-    "CP4",
-    "CP6",
-    "F2",
-    "F6",
-    "Fp2",
-]
+NAMES = (  # noqa: SIM905
+    "Cz FCz Afz Fp1 F5 F1 CP5 CP3 CP1 P1 P3 P5 P7 PO7 PO3 O1 Pz POz Oz O2 PO4 PO8 P8 P6 P4 "
+    "P2 CP2 CP4 CP6 F2 F6 Fp2"
+).split()
 BESIDE = ["TimestampS", "Counter", "Battery", "CQ_Cz", "EQ_OVERALL", "MOT_AccX"]
 TRAIN = [0, 1, 9, 10, 11, 5000, 16530, 16539]
 TEST = [16540, 16541, 16641, 16739]

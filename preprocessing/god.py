@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -74,9 +75,15 @@ class God(VoxelData, name="god"):
             return "h5"
         if any(root.glob("sub-*/ses-perception*/func")):
             return "bids"
+        other = next(iter([*root.glob("Subject*.mat"), *root.glob("*/Subject*.mat")]), None)
+        there = (
+            f"{other.name} (MATLAB), of which the .h5 of the same release is read"
+            if other
+            else "neither"
+        )
         raise NeurovisError(
             f"{root}: expected Subject1.h5 ... Subject5.h5 (preprocessed) or sub-01/ses-perception*/func "
-            "(BIDS), found neither; run neurovis fetch god --root DIR, or give their folder."
+            f"(BIDS), found {there}; run neurovis fetch god --root DIR, or give their folder."
         )
 
     def wanted(self, session: str) -> bool:
@@ -193,7 +200,10 @@ class God(VoxelData, name="god"):
             rows = np.flatnonzero((kind == KINDS[recording.session]) & (run == int(recording.run)))
             notes = ("onsets are not published: the place within the run instead",)
             return Responses(
-                table.signal(rows, voxels), pictures_of(table)[rows], np.arange(len(rows)), notes=notes
+                table.signal(rows, voxels),
+                pictures_of(table)[rows],
+                np.arange(len(rows)),
+                notes=notes,
             )
         return self._first_level(root, recording, voxels)
 
@@ -249,6 +259,8 @@ class God(VoxelData, name="god"):
             )
         images = self._imagined(root, recording, events) if task == "imagery" else events.image
         notes = [f"{int((~events.first).sum())} one-back repeats are modelled and left out"]
+        if task == "imagery":
+            notes = ["cue and evaluation periods are not modelled"]
         if bold == recording.file:
             notes.append("raw BOLD: no motion correction; fetch the owners' derivatives for it")
         made = first_level(
@@ -297,6 +309,7 @@ def stem_of(number: float, file: Path) -> str:
     return f"n{synset:08d}_{round(picture)}"
 
 
+@lru_cache(maxsize=2)
 def pictures_of(table: SampleTable) -> np.ndarray:
     """Stems of the pictures, array of str (sample,); the owners' running index must agree.
 
@@ -341,6 +354,13 @@ def pictures_of(table: SampleTable) -> np.ndarray:
 
 def read_tables(file: Path) -> SampleTable:
     """Read a subject's table, which must say data type, run and picture of each sample."""
+    about = file.stat()
+    return _read_table(file, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read_table(file: Path, size: int, changed: int) -> SampleTable:
+    """The table, read once for all runs of a subject, unless the file changes."""
     table = SampleTable.read(file, ("VoxelData", "DataType", "Run"))
     if not any(name in table.meta for name in IDS):
         raise NeurovisError(

@@ -197,7 +197,12 @@ def test_image_features_are_not_responses(copy):
 
 
 def test_nothing_of_the_owners_under_the_root(tmp_path):
-    with pytest.raises(NeurovisError, match=r"expected Subject1.h5 ... Subject5.h5"):
+    with pytest.raises(
+        NeurovisError, match=r"expected Subject1.h5 ... Subject5.h5 .* found neither"
+    ):
+        dataset().recordings(tmp_path)
+    (tmp_path / "Subject2.mat").touch()
+    with pytest.raises(NeurovisError, match=r"found Subject2.mat \(MATLAB\), of which the .h5"):
         dataset().recordings(tmp_path)
 
 
@@ -223,6 +228,40 @@ def test_bids_runs_give_the_planted_responses_without_one_back_repeats(bids):
         planted = np.stack([fake.response(image) for image in responses.image])
         np.testing.assert_allclose(responses.signal, planted, rtol=0.02, atol=0.02)
         assert "1 one-back repeats are modelled and left out" in responses.notes
+
+
+def test_repeats_may_be_merged_to_one_long_showing(bids):
+    made = dataset(fmri={"merge": 0.0})
+    (first, *_) = made.recordings(bids)
+    shown = fake.sessions(1)[first.session, int(first.run)]
+    responses = made.responses(bids, first, made.voxels(bids, "01"))
+    assert responses.image.tolist() == list(dict.fromkeys(shown))
+    planted = np.stack([fake.response(image) for image in responses.image])
+    np.testing.assert_allclose(responses.signal, planted, rtol=0.02, atol=0.02)
+
+
+def test_bids_from_files_to_trials(bids, tmp_path):
+    folder = prepare(dataset(fmri={"roi": ("V1",)}), bids, tmp_path, quiet=True)
+    trials = Trials.open(folder / "sub-01" / "trials.h5")
+    sessions = {k: v for k, v in fake.sessions(1).items() if k[0].startswith("perception")}
+    expected = [
+        (session, f"{run:02d}", stem)
+        for (session, run), shown in sorted(sessions.items())
+        for stem in dict.fromkeys(shown)
+    ]
+    assert [*zip(trials.session, trials.run, trials.image)] == expected
+    assert trials.signal.shape == (24 + 4 * 3, 20, 1)
+    assert trials.sfreq == pytest.approx(1 / 3)
+    test = trials.set == "test"
+    means = [
+        trials.read(np.flatnonzero(test & (trials.image == i))).mean(axis=0)[:, 0]
+        for i in fake.TEST
+    ]
+    planted = [fake.response(i)[:20] for i in fake.TEST]
+    train = np.stack([fake.response(i)[:20] for i in fake.TRAIN])
+    scaled = [(p - train.mean(axis=0)) / train.std(axis=0) for p in planted]
+    assert np.corrcoef(np.ravel(means), np.ravel(scaled))[0, 1] > 0.95
+    trials.close()
 
 
 def test_bids_imagery_goes_by_the_picture_of_its_category(bids):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class SampleTable:
     file: Path
     meta: dict[str, np.ndarray]
     digits: int
+    _labels: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def read(cls, file: str | Path, needed: Sequence[str] = (VOXELS,)) -> SampleTable:
@@ -75,14 +76,17 @@ class SampleTable:
         return np.flatnonzero(self.meta[key] == 1)
 
     def label(self, key: str) -> np.ndarray:
-        """One number per sample: array (sample,) float64."""
+        """One number per sample: array (sample,) float64; read once."""
+        if key in self._labels:
+            return self._labels[key]
         columns = self.columns(key)
         if len(columns) != 1:
             raise NeurovisError(
                 f"{self.file}: {key!r} has {len(columns)} columns, expected one; fetch the file again."
             )
         with _opened(self.file) as (_, data):
-            return np.asarray(data[:, columns[0]], float)
+            self._labels[key] = np.asarray(data[:, columns[0]], float)
+        return self._labels[key]
 
     def signal(self, rows: np.ndarray, voxels: Voxels) -> np.ndarray:
         """Responses of some samples: array (row, voxel) float32, in the order asked for.

@@ -64,8 +64,9 @@ def download(path: str, remotes: Sequence[Remote], state: State, web: Web, tick:
         except (Dead, Offline, Wrong) as error:
             reasons.append(error)
             continue
-        tried = f"; fetched from {shown(remote.url)} instead" if reasons else ""
-        return note or (f"{path}: {reasons[0]}{tried}" if reasons else "")
+        if reasons and not note:
+            return f"{path} came from {shown(remote.url)}, as {reasons[0]}"
+        return note
     if len(reasons) == 1:
         raise reasons[0]
     kind = Offline if all(isinstance(r, Offline) for r in reasons) else Dead

@@ -122,11 +122,14 @@ def plan(
             if include and not matches(path, include):
                 continue
             remote = _with_facts(manifest, path, remote, facts.get(path))
+            places = [remote]
+            if remote.also:
+                places.append(remote.model_copy(update={"url": remote.also}))
             if path not in items:
                 unpack = source.unpack if is_archive(path) else ""
-                items[path] = Item(path, [remote], source.name, unpack)
+                items[path] = Item(path, places, source.name, unpack)
             elif remote.size in (None, items[path].size):
-                items[path].remotes.append(remote)
+                items[path].remotes += places
     _refuse_clashes(items)
     return Plan([items[path] for path in sorted(items)], people)
 

@@ -35,10 +35,13 @@ class Remote(Config):
         Bytes.
     sha256, md5, git : str, optional
         Checksums; ``git`` is that of a git blob.
+    also : str
+        A second address of the same service.
     """
 
     path: str
     url: str
+    also: str = ""
     size: Size | None = None
     sha256: Digest256 | None = None
     md5: DigestMd5 | None = None
@@ -49,10 +52,10 @@ class Remote(Config):
     def _stay_under_root(cls, value: str) -> str:
         return inside(value, "list of files")
 
-    @pydantic.field_validator("url")
+    @pydantic.field_validator("url", "also")
     @classmethod
     def _stay_safe(cls, value: str) -> str:
-        return check_address(value)
+        return check_address(value) if value else value
 
 
 def listing(source: Source, files: Sequence[File], web: Web, asked: Sequence[str]) -> list[Remote]:
@@ -147,6 +150,8 @@ def _figshare(where: str, web: Web, asked: Sequence[str]) -> Iterator[dict[str, 
             yield {
                 "path": item["name"],
                 "url": item["download_url"],
+                # the first may ask for a browser, which the programming interface does not
+                "also": f"{web.where.figshare}/file/download/{item['id']}",
                 "size": item.get("size"),
                 "md5": item.get("computed_md5") or item.get("supplied_md5") or None,
             }

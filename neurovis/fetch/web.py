@@ -195,6 +195,8 @@ class Web:
         if code in (401, 403):
             need = "it is private, or needs an access token (OSF_TOKEN, HF_TOKEN) or permission"
             raise Dead(f"{shown(url)}: refused ({code}); {need} from its owners.")
+        if code == 202:
+            raise Dead(f"{shown(url)}: asks for a browser in place of sending the file (202).")
         gone = "is not there any more" if code in (404, 410) else f"answers {code} {answer.reason}"
         raise Dead(f"{shown(url)}: {gone}; its owners moved or removed it.")
 

@@ -56,6 +56,7 @@ class Server:
         self.sums = True
         self.listing_faults: list = []
         self.link_only: set[str] = set()
+        self.challenge = False
         self.instead: bytes | None = None
         self.release = threading.Event()
 
@@ -102,6 +103,7 @@ def md5(data: bytes) -> str:
 class _Handler(BaseHTTPRequestHandler):
     fake: Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two packets: no 40 ms between them
 
     def log_message(self, *_: object) -> None:
         pass
@@ -117,7 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         kind, _, rest = path.lstrip("/").partition("/")
         if kind == "files":
             return self._file(rest)
-        if kind in ("osf", "figshare") or "list-type" in query or "/tree/" in path:
+        lists = kind == "osf" or rest.startswith("articles/") or "list-type" in query
+        if lists or "/tree/" in path:
             if self.fake.listing_faults:
                 fault = self.fake.listing_faults.pop(0)
                 if fault == "drop":
@@ -130,6 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._osf(rest, query)
         if kind.startswith("s3"):
             return self._s3(kind, rest, query)
+        if kind == "ndownloader" and self.fake.challenge:
+            return self._send(202, b"", {"x-amzn-waf-action": "challenge"})
+        if kind == "ndownloader" or rest.startswith("file/download/"):
+            chosen = list(self.fake.files)[int(path.rpartition("/")[2])]
+            return self._send(302, b"", {"Location": f"{self.fake.url}/files/{quote(chosen)}"})
         if kind == "figshare":
             return self._figshare(query)
         if kind == "hf":
@@ -207,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "id": number, "name": path, "size": len(data), "supplied_md5": "",
                 "computed_md5": md5(data) if self.fake.sums else "",
                 "is_link_only": path in self.fake.link_only,
-                "download_url": f"{self.fake.url}/files/{quote(path)}",
+                "download_url": f"{self.fake.url}/ndownloader/{number}",
             }
             for number, (path, data) in enumerate(self.fake.files.items())
         ]  # fmt: skip

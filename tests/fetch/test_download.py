@@ -203,7 +203,7 @@ def test_the_next_source_helps(tmp_path, server, get):
         server.always[path] = 404
         outcome = get()
     assert contents(tmp_path / "root")[path] == BIG
-    assert "fetched from http" in str(outcome)
+    assert f"note: {path} came from {other.url}/files/copy/{path}, as " in str(outcome)
     assert "not there any more" in str(outcome)
 
 

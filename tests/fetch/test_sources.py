@@ -159,6 +159,15 @@ def test_a_service_without_pages_and_links_to_elsewhere(tmp_path, server, get):
         get(relist=True)
 
 
+def test_a_check_for_browsers_is_gone_round(tmp_path, server, get):
+    server.files = {"a.txt": b"a"}
+    server.challenge = True
+    sourced(tmp_path / "manifests", "figshare")
+    outcome = get()
+    assert (tmp_path / "root/a.txt").read_bytes() == b"a"
+    assert "ndownloader/0: asks for a browser in place of sending the file (202)" in str(outcome)
+
+
 def test_addresses_are_those_of_the_services(tmp_path):
     where = tokens()
     assert where.s3.format(region=".us-east-2") == "https://s3.us-east-2.amazonaws.com"

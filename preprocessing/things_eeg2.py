@@ -440,7 +440,10 @@ def positions(names: tuple[str, ...]) -> np.ndarray:
     """Template positions of the 10-05 system in head coordinates, array (channel, 3), m."""
     import mne
 
-    montage = mne.channels.make_standard_montage("standard_1005")
+    # its name from MNE 1.13 on, and before
+    names_of_it = ("colin27_1005", "standard_1005")
+    name = next(n for n in names_of_it if n in mne.channels.get_builtin_montages())
+    montage = mne.channels.make_standard_montage(name)
     known = [name for name in names if name in montage.ch_names]
     info = mne.create_info(known, 1000.0, "eeg")
     info.set_montage(montage)

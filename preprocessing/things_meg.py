@@ -33,7 +33,7 @@ from neurovis.signals.ondisk import Meg4, OnDisk
 from neurovis.signals.recording import bad_spans, channel_facts, foreign, open_recording
 from neurovis.store import sha256
 
-from .bids import ABSENT, numbers, read_table
+from .tables import ABSENT, numbers, read_table
 
 TRIGGER, PULSE = "UPPT001", 64  # one pulse per trial; a last one of 32 ends the run
 CATCH = 999999  # event id of catch trials in the owners' epochs

@@ -17,6 +17,7 @@ from neurovis.signals.recording import foreign
 __all__ = ["Meg4", "OnDisk"]
 
 GROUP = 16  # channels per read
+TRIALS = 32  # epochs per read: MNE gives them in double precision
 
 
 class Meg4:
@@ -33,7 +34,7 @@ class Meg4:
     """
 
     def __init__(self, raw: Any) -> None:
-        self._raw, self._lost, self._group = raw, (0, 0, ""), (-1, np.zeros((0, 0), ">i4"))
+        self._raw, self._lost, self._group = raw, (0, 0, ""), (-1, np.zeros((0, 0), np.int32))
         self.shape = (len(raw.ch_names), int(raw.n_times))
         self._gain = [ch["cal"] * ch["range"] for ch in raw.info["chs"]]
         self._block = round(raw.buffer_size_sec * raw.info["sfreq"])
@@ -66,7 +67,7 @@ class Meg4:
         """Some channels of the whole run, array (channel, time) of int."""
         n_chans, n_times = self.shape
         count, block = min(GROUP, n_chans - first), self._block
-        out = np.empty((count, -(-n_times // block) * block), ">i4")
+        out = np.empty((count, -(-n_times // block) * block), np.int32)
         with file.open("rb") as handle:
             for start in range(0, out.shape[1], block):
                 handle.seek(8 + 4 * (start * n_chans + first * block))
@@ -83,8 +84,11 @@ class OnDisk:
         self.shape = (len(rows), len(epochs.ch_names), len(epochs.times))
 
     def __getitem__(self, which: slice) -> np.ndarray:
-        file = Path(self._epochs.filename)
-        rows = self._rows[which]
-        return foreign(
-            file, lambda: self._epochs.get_data(item=rows, verbose="error").astype(np.float32)
-        )
+        file, rows = Path(self._epochs.filename), self._rows[which]
+        out = np.empty((len(rows), *self.shape[1:]), np.float32)
+        for start in range(0, len(rows), TRIALS):
+            part = rows[start : start + TRIALS]
+            out[start : start + TRIALS] = foreign(
+                file, lambda part=part: self._epochs.get_data(item=part, verbose="error")
+            )
+        return out

@@ -23,9 +23,12 @@ def _component(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value or "")
     options = [
-        f"{k} {v}"
+        f"{k} {_component(v)}" if isinstance(v, dict) else f"{k} {v}"
         for k, v in value.items()
-        if k not in ("name", "device") and not isinstance(v, dict) and v not in (None, "", [])
+        if k not in ("name", "device")
+        and v not in (None, "", [], {})
+        # a component within, such as a target's encoder; plain options within are in the full config
+        and (not isinstance(v, dict) or "name" in v)
     ]
     if "name" not in value:
         return ", ".join(options)

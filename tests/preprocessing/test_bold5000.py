@@ -278,6 +278,27 @@ def test_without_confounds_motion_stays_in(bids):
     assert np.abs(error).max() > 0.5
 
 
+def test_bold_from_files_to_trials(bids, tmp_path):
+    root = shutil.copytree(bids, tmp_path / "bids")
+    fake.write_list(root, "CSI4")  # says what is repeated in sessions that are not read
+    made = dataset(sessions=(2,), fmri={"roi": ("LOC",), "confounds": ("X", "Y")})
+    folder = prepare(made, root, tmp_path / "out", quiet=True)
+    trials = Trials.open(folder / "sub-CSI4" / "trials.h5")
+    truth = [(r, fake.image_id(name)) for s, r, name in fake.trials("CSI4") if s == 2]
+    assert [*zip(trials.run.astype(int), trials.image)] == truth
+    assert set(trials.session) == {"02"}
+    assert trials.signal.shape == (333, 12, 1)
+    shown = [name for _, _, name in fake.trials("CSI4")]
+    repeated = {fake.image_id(n) for n in fake.REPEATED if shown.count(n) > 1}
+    assert repeated & {image for _, image in truth}
+    assert set(trials.image[trials.set == "test"]) == repeated & {image for _, image in truth}
+    first = np.flatnonzero(trials.run == "01")
+    found, expected = trials.read(first)[:, :, 0], planted(trials.image[first])[:, 12:24]
+    alike = [np.corrcoef(a, b)[0, 1] for a, b in zip(found.T, expected.T)]
+    assert min(alike) > 0.99
+    trials.close()
+
+
 def test_runs_that_are_missing_or_renamed_are_named(bids, tmp_path):
     root = shutil.copytree(bids, tmp_path / "bids")
     made = dataset(sessions=(2,))

@@ -36,10 +36,11 @@ class Item:
 
 @dataclass
 class Plan:
-    """Files to have, and sources whose list could not be had."""
+    """Files to have, those that their owners do not list any more, sources without a list."""
 
     items: list[Item]
     people: People
+    gone: dict[str, NeurovisError] = field(default_factory=dict)
     unlisted: dict[str, NeurovisError] = field(default_factory=dict)
 
 
@@ -75,15 +76,13 @@ def ask(
     failed: dict[str, NeurovisError] = {}
     for source in sources:
         asked = fill(source.include, subjects or manifest.subjects)
-        if relist:
-            state.listed.pop(source.name, None)
-        asked = state.lacks(source, asked)
+        asked = asked if relist else state.lacks(source, asked)
         if not asked:
             continue
         say(f"{source.name}: asking {source.kind} {source.where} for its list of files", quiet)
         mine = [file for file in manifest.files if file.source == source.name]
         try:
-            state.keep(source.name, source, asked, listing(source, mine, web, asked))
+            state.keep(source, asked, listing(source, mine, web, asked), anew=relist)
         except (Dead, Offline) as error:
             failed[source.name] = error
     return failed
@@ -131,7 +130,20 @@ def plan(
             elif remote.size in (None, items[path].size):
                 items[path].remotes += places
     _refuse_clashes(items)
-    return Plan([items[path] for path in sorted(items)], people)
+    made = Plan([items[path] for path in sorted(items)], people)
+    named = {source.name: source for source in sources if source.name in state.listed}
+    for path, file in facts.items():
+        source = named.get(file.source)
+        if source is None or path in items or (include and not matches(path, include)):
+            continue
+        there = path.removeprefix(f"{source.into}/") if source.into else path
+        ours = not subjects or people.keep(path, subjects)
+        if ours and matches(there, fill(source.include, subjects or manifest.subjects)):
+            made.gone[path] = NeurovisError(
+                f"{path}: its owners ({source.kind} {source.where}) do not list it any more; they moved "
+                "or removed it."
+            )
+    return made
 
 
 def _with_facts(manifest: Manifest, path: str, remote: Remote, file: File | None) -> Remote:

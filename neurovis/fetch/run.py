@@ -90,7 +90,9 @@ class Outcome:
                 f"{self.fetched} fetched, {amount(self.size)}" if self.fetched else "none fetched"
             )
             lines = [f"{self.dataset}: {self.whole} files are whole ({came})."]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        lines += [f"note: {note}" for note in self.notes[:5]]
+        lines += [f"and {len(self.notes) - 5} more notes"] if len(self.notes) > 5 else []
+        return "\n".join(lines)
 
 
 def fetch(
@@ -155,7 +157,7 @@ def fetch(
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root}: expected a folder, found a file; give another --root.")
     stop = threading.Event()
-    web = Web(where, stop)
+    web = Web(where, stop, [s.where for s in sources if s.kind == "http"])
     state = State(root, manifest.name)
     people = plan(manifest, (), state).people
     subjects = people.choose(subject)
@@ -207,7 +209,9 @@ def _fetch(
     failed = _download(todo, need, state, web, n_jobs, outcome, quiet)
     failed |= _unpack(made.items, failed, state, web, quiet)
     outcome.whole = len(made.items) - len(failed)
-    _sum_up(manifest, made, failed, outcome, state.root)
+    failed |= made.gone
+    everything = not include and set(chosen(manifest, ())) <= set(sources)
+    _sum_up(manifest, made, failed, outcome, state.root, subjects if everything else None)
     return outcome
 
 
@@ -393,16 +397,25 @@ def _sum_up(
     failed: dict[str, NeurovisError],
     outcome: Outcome,
     root: Path,
+    subjects: Sequence[str] | None,
 ) -> None:
-    """Raise one sentence for what is missing."""
+    """Raise one sentence for what is missing; note what a reader misses though all came."""
     reasons = list(dict.fromkeys(str(error) for error in failed.values()))
     if failed:
+        count = len(made.items) + len(made.gone)
         more = f" (and {len(reasons) - 2} more reasons)" if len(reasons) > 2 else ""
         raise NeurovisError(
-            f"{manifest.name}: {len(failed)} of {len(made.items)} files are missing, the others are kept "
+            f"{manifest.name}: {len(failed)} of {count} files are missing, the others are kept "
             f"({outcome.fetched} fetched now): {' '.join(reasons[:2])}{more} See: neurovis doctor "
             f"{manifest.name} --root {shlex.quote(str(root))}"
         )
-    if made.unlisted and not look(manifest, root).good:
+    found = look(manifest, root, subjects or ())
+    if made.unlisted and not found.good:
         raise _first(made.unlisted)
     outcome.notes += [f"source {name!r}: {error}" for name, error in made.unlisted.items()]
+    missing = [path for share in found.shares for path in share.missing]
+    if missing and subjects is not None:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        outcome.notes.append(
+            f"all that its owners list came, but the reader also expects {', '.join(missing[:3])}{more}"
+        )

@@ -144,15 +144,15 @@ class State:
                     self.whole[path] = Whole(**entry)
 
     def keep(
-        self, name: str, source: Source, asked: Sequence[str], files: Sequence[Remote]
+        self, source: Source, asked: Sequence[str], files: Sequence[Remote], anew: bool = False
     ) -> None:
-        """Remember the list of a source, beside what was listed of it before."""
-        old = self.listed.get(name)
+        """Remember the list of a source, beside what was listed of it before or in place of it."""
+        old = self.listed.get(source.name)
         known = {remote.path: remote for remote in files}
-        if old is not None and (old.kind, old.where) == (source.kind, source.where):
+        if old is not None and (old.kind, old.where) == (source.kind, source.where) and not anew:
             known = {remote.path: remote for remote in old.files} | known
             asked = (*old.asked, *asked)
-        self.listed[name] = Listed(
+        self.listed[source.name] = Listed(
             kind=source.kind,
             where=source.where,
             asked=tuple(dict.fromkeys(asked)),

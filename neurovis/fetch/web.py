@@ -15,7 +15,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -93,24 +93,30 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def check_address(url: str, before: str | None = None) -> str:
-    """Refuse an address that is not https; http is for this machine alone.
+def is_local(url: str) -> bool:
+    """Whether an address is http on this machine, as in tests."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def check_address(url: str, before: str | None = None, local: bool = True) -> str:
+    """Refuse an address that is not https.
 
     Parameters
     ----------
     url : str
     before : str, optional
         The address that redirected here.
+    local : bool
+        Take http on this machine, where the service that is asked is here itself: nothing from outside
+        may send us to what else listens here.
 
     Raises
     ------
     Dead
         Naming both.
     """
-    parts = urlsplit(url)
-    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    was_local = before is None or urlsplit(before).scheme == "http"
-    if parts.scheme == "https" or (parts.scheme == "http" and local and was_local):
+    if urlsplit(url).scheme == "https" or (local and is_local(url)):
         return url
     came = f"{shown(before)} redirects to {shown(url)}" if before else shown(url)
     raise Dead(f"{came}: expected an https address; report it, or give another --source.")
@@ -124,12 +130,21 @@ class Web:
     where : Where
     stop : threading.Event, optional
         Set when the user stops.
+    others : sequence of str
+        Further addresses that a manifest names.
     """
 
-    def __init__(self, where: Where | None = None, stop: threading.Event | None = None):
+    def __init__(
+        self,
+        where: Where | None = None,
+        stop: threading.Event | None = None,
+        others: Sequence[str] = (),
+    ):
         self.where = where or Where()
         self.stop = stop or threading.Event()
         self._local = threading.local()
+        services = (self.where.osf, self.where.s3, self.where.figshare, self.where.huggingface)
+        self._here = any(map(is_local, (*(s.partition("{")[0] for s in services), *others)))
         hosts = {kind: getattr(self.where, kind) for kind in self.where.tokens}
         self._tokens = {urlsplit(hosts[kind]).netloc: t for kind, t in self.where.tokens.items()}
 
@@ -158,7 +173,7 @@ class Web:
         """
         import requests
 
-        address, before = check_address(url), url
+        address = check_address(url, local=self._here)
         for _ in range(10):
             given = {"Accept-Encoding": "identity", **(headers or {})}
             token = self._tokens.get(urlsplit(address).netloc)
@@ -172,6 +187,8 @@ class Web:
                     stream=True,
                     allow_redirects=False,
                     timeout=(min(20.0, self.where.timeout), self.where.timeout),
+                    # a proxy for the world outside is none for this machine
+                    proxies={"no_proxy": urlsplit(address).hostname} if is_local(address) else None,
                 )
             except requests.exceptions.RequestException as error:
                 raise Busy(_why(error)) from None
@@ -181,8 +198,8 @@ class Web:
             if not onward:
                 return answer
             answer.close()
-            before, address = address, urljoin(address, onward)
-            check_address(address, before)
+            local = self._here and is_local(address)
+            address = check_address(urljoin(address, onward), address, local)
         raise Dead(f"{shown(url)}: redirects in a circle; report it, or give another --source.")
 
     def _judged(self, url: str, answer: Any) -> Any:

@@ -19,6 +19,8 @@ from tiny_dataset import (
 )
 
 from neurovis.errors import NeurovisError
+from neurovis.fetch import Where
+from neurovis.fetch.web import Web, check_address
 
 
 @pytest.fixture
@@ -179,6 +181,27 @@ def test_redirects_in_a_circle_end(tmp_path, server, get):
     server.always[path] = f"{server.url}/files/{path}"
     with pytest.raises(NeurovisError, match="redirects in a circle"):
         get()
+
+
+def test_nobody_outside_sends_us_to_this_machine():
+    here = "http://127.0.0.1:8080/admin"
+    with pytest.raises(
+        NeurovisError, match=r"https://a.org/x redirects to http://127.0.0.1:8080/admin"
+    ):
+        check_address(here, "https://a.org/x?token=1", local=False)
+    with pytest.raises(NeurovisError, match="expected an https address"):
+        Web(Where()).once(here)
+    with pytest.raises(NeurovisError, match="expected an https address"):
+        Web(Where()).json("file:///etc/passwd")
+
+
+def test_a_proxy_is_not_asked_for_this_machine(tmp_path, server, get, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    sourced(tmp_path / "manifests", "osf")
+    assert get().whole == 6
 
 
 def test_a_busy_server_is_waited_for(tmp_path, server, get):

@@ -189,6 +189,33 @@ def test_a_checksum_of_the_manifest_counts(tmp_path, server, get):
         get()
 
 
+def test_a_file_that_its_owners_do_not_list_any_more(tmp_path, get):
+    files = [{"path": f"sub-0{n}/ses-01/gone.npy", "source": "raw"} for n in (1, 2)]
+    sourced(tmp_path / "manifests", "s3", files=files)
+    said = r"2 of 8 files are missing.*sub-01/ses-01/gone.npy: its owners \(s3 bucket.org/ds1\) do not list"
+    with pytest.raises(NeurovisError, match=said):
+        get()
+    with pytest.raises(NeurovisError, match="1 of 5 files are missing"):
+        get(subject=["1"])
+    assert get(include=["*.tsv"]).whole == 2
+
+
+def test_what_a_reader_misses_though_all_came_is_noted(tmp_path, get):
+    expects = ["sub-{subject}/ses-01/raw.npy", "sub-{subject}/ses-02/raw.npy"]
+    sourced(tmp_path / "manifests", "s3", expects=expects)
+    missing = "sub-01/ses-02/raw.npy, sub-02/ses-02/raw.npy"
+    assert f"the reader also expects {missing}" in str(get())
+    assert "also expects" not in str(get(include=["*.tsv"]))
+
+
+def test_a_list_asked_anew_that_does_not_come_leaves_the_old_one(tmp_path, server, get):
+    sourced(tmp_path / "manifests", "s3")
+    get()
+    server.listing_faults = [404]
+    assert "note: source 'raw'" in str(get(relist=True))
+    assert get().whole == 6
+
+
 def test_a_name_that_is_file_and_folder_is_refused(tmp_path, server, get):
     server.files = {"a": b"1", "a/b": b"2"}
     sourced(tmp_path / "manifests", "s3")

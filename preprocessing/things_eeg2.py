@@ -362,6 +362,12 @@ def metadata_file(root: Path) -> Path:
 
 def read_metadata(file: Path) -> dict[str, tuple[list[str], list[str]]]:
     """Concepts and files of the training and of the test pictures; picture n has event code n + 1."""
+    return _metadata(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _metadata(file: Path, _changed: int) -> dict[str, tuple[list[str], list[str]]]:
+    """Read once per process: it is asked for by every recording."""
     content = read_pickle(file)
     out = {}
     for run, side in SIDES.items():

@@ -97,10 +97,11 @@ class Bold5000(VoxelData, name="bold5000"):
             return "rois"
         if any(root.glob(f"sub-CSI*/ses-*/func/*task-{TASK}*")):
             return "bids"
+        old = found(root, "CSI*_ROIs_TR*")
+        there = f"{old[0].name} of release 1, which is not read" if old else "none of them"
         raise NeurovisError(
             f"{root}: expected CSI1_GLMbetas-*_ses-01.nii.gz, CSI1_GLMbetas-*_allses_*.npy or "
-            "sub-CSI1/ses-01/func, found none of them; run neurovis fetch bold5000 --root DIR, or give their "
-            "folder."
+            f"sub-CSI1/ses-01/func, found {there}; run neurovis fetch bold5000 --root DIR, or give their folder."
         )
 
     # ---- recordings ----------------------------------------------------------------------------

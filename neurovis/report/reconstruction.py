@@ -88,11 +88,18 @@ def reconstructions(
         By system.
     pictures : Pictures
     """
-    system = material.head["headline"]["system"]
-    if system not in found:
+    from neurovis.report.material import named  # which reads what is drawn here
+
+    chosen = material.head["headline"]["system"]
+    # a tower that learned similarities alone makes no pictures; its baseline does
+    system = next((name for name in (chosen, "ridge") if name in found), None)
+    if system is None:
         return None
     parts = []
     for target in found[system].picture:
+        if system != chosen:
+            words = f"{named(chosen)} predicts no pictures: these are by {named(system).lower()}."
+            parts.append(el("p", words))
         parts.append(_rows(found[system], target, material, pictures))
         if "shuffled" in found and system != "shuffled":
             control = _rows(found["shuffled"], target, material, pictures)

@@ -236,6 +236,17 @@ def test_a_half_downloaded_session_is_named(copy):
         made.responses(copy, made.recordings(copy)[4], made.voxels(copy, "CSI4"))
 
 
+def test_the_first_release_is_told_apart(tmp_path):
+    with pytest.raises(NeurovisError, match="found none of them; run neurovis fetch"):
+        dataset().recordings(tmp_path)
+    (tmp_path / "ROIs").mkdir()
+    (tmp_path / "ROIs" / "CSI1_ROIs_TR1.h5").touch()
+    with pytest.raises(
+        NeurovisError, match=r"found CSI1_ROIs_TR1.h5 of release 1, which is not read"
+    ):
+        dataset().recordings(tmp_path)
+
+
 def test_two_names_that_differ_in_case_alone_are_refused(copy):
     file = copy / "CSI4_imgnames.txt"
     lines = file.read_text().splitlines()

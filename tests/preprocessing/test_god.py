@@ -154,6 +154,17 @@ def test_prepared_trials_are_scaled_by_training_samples(tables, tmp_path):
     assert Stimuli.read(folder / "stimuli.csv").image.tolist() == sorted([*fake.TRAIN, *fake.TEST])
 
 
+def test_later_papers_way_looks_at_all_samples_of_a_run(tables, tmp_path):
+    folder = prepare(dataset(recipe="run-z"), tables, tmp_path, ["1"], quiet=True)
+    assert Split.read(folder / "split.json").protocol == "run-z"
+    trials = Trials.open(folder / "sub-01" / "trials.h5")
+    for run in np.unique(trials.recording):
+        mine = trials.read(np.flatnonzero(trials.recording == run))[:, :, 0]
+        np.testing.assert_allclose(mine.mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(mine.std(axis=0), 1, atol=1e-4)
+    trials.close()
+
+
 def test_a_region_is_chosen_by_name_and_the_nearest_is_named(tables, tmp_path):
     folder = prepare(dataset(fmri={"roi": ("V2", "LOC")}), tables, tmp_path, ["1"], quiet=True)
     trials = Trials.open(folder / "sub-01" / "trials.h5")

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from conftest import ROOT
 from fakes import miyawaki as fake
 from PIL import Image
 
+from neurovis.cli import main
 from neurovis.config import resolve
 from neurovis.datasets import Dataset, load_datasets
 from neurovis.errors import NeurovisError, UsageError
@@ -91,6 +93,25 @@ def test_figures_are_left_out_in_turn(root, tmp_path):
         assert fold.protocol == "new-figure"
         assert len(fold.train) == 8
         assert not {*fold.train, *fold.validation} & {*fold.test}
+
+
+def test_only_predictions_that_are_pictures_are_drawn(root, tmp_path):
+    """A tower that learned similarities alone gives vectors of no length; its baseline is drawn."""
+    folder = prepare(dataset(), root, tmp_path, quiet=True)
+    words = ["train", ROOT / "experiments" / "miyawaki.yaml", "--quiet", f"data.path={folder}"]
+    words += ["device=cpu", "brain=inverted", "train.epochs=1", "targets.pixels.encoder.side=4"]
+    drawn = {}
+    for loss, projection in (("clip", "linear"), ("mse", "none")):
+        out = tmp_path / loss
+        options = [f"loss={loss}", f"projection={projection}", "--out", out]
+        assert main([*map(str, words + options)]) == 0
+        (run,) = (out / "runs").iterdir()
+        drawn[loss] = {p.parent.name for p in run.glob("systems/*/reconstruction.h5")}
+        assert main(["report", str(run), "--quiet"]) == 0
+        page = (run / "report.html").read_text(encoding="utf-8")
+        assert "Seen and reconstructed" in page
+        assert ("Tower predicts no pictures: these are by ridge." in page) == (loss == "clip")
+    assert drawn == {"clip": {"ridge", "shuffled"}, "mse": {"ridge", "shuffled", "tower"}}
 
 
 @pytest.mark.parametrize("name", ["data.npz", "arrays.npy"])

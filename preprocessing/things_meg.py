@@ -14,9 +14,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -34,7 +32,9 @@ from neurovis.signals.recording import bad_spans, channel_facts, foreign, open_r
 from neurovis.store import sha256
 
 from .tables import ABSENT, numbers, read_table
+from .things_meg_attributes import Shown, catalogue, read_shown
 
+OPTICAL = "UADC016"  # by those who read it; which way it turns with the light is not known
 TRIGGER, PULSE = "UPPT001", 64  # one pulse per trial; a last one of 32 ends the run
 CATCH = 999999  # event id of catch trials in the owners' epochs
 JITTER = 0.1  # s; pulses and written onsets that drift further apart are not the same trials
@@ -42,7 +42,6 @@ JITTER = 0.1  # s; pulses and written onsets that drift further apart are not th
 DROPOUTS = {("1", "11", "05"): 13.4, ("2", "10", "03"): 59.8}
 DROPOUT = 0.2
 RUN = r"sub-BIGMEG(\d+)_ses-(\d+)_task-main_run-(\d+)_meg"
-NEEDED = ["trial_type", "things_image_nr", "image_path", "session_nr", "run_nr"]
 # Epochs come filtered, baselined and in units of their baseline's SD: nothing of that is done twice.
 OF_EPOCHS = {
     "picks": ("meg",), "l_freq": None, "h_freq": None, "sfreq": None, "tmin": -0.1, "tmax": 1.0,
@@ -225,7 +224,7 @@ class ThingsMeg(SensorData, name="things_meg"):
             none = f"{root}: found no recording; give the dataset's folder or fetch it."
             raise NeurovisError(recordings[0].problem if recordings else none)
         files = tuple(_attributes_file(root, who) for who in people)
-        kinds = _catalogue(files, tuple(map(_mark, files)), self.sessions)
+        kinds = catalogue(files, self.sessions)
         tested = {concept for concept, kind in kinds.values() if kind == "test"}
         chosen = {}
         for image, (concept, kind) in kinds.items():
@@ -328,7 +327,8 @@ class ThingsMeg(SensorData, name="things_meg"):
             f"onsets: {used}; pulses come {early} those of events.tsv "
             f"(at most {1000 * spread.max(initial=0):.1f} ms more or less)"
         )
-        return (pulses - lag if self.onsets == "trigger" else written), (note,)
+        light = _said_by_the_light(signal, names, written, sfreq)
+        return (pulses - lag if self.onsets == "trigger" else written), (note, *light)
 
     def _kept(
         self, root: Path, code: np.ndarray, mine: Shown, path: Path, attributes: Path
@@ -389,98 +389,30 @@ class ThingsMeg(SensorData, name="things_meg"):
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What one person saw, trial by trial: arrays (trial,). Number and name of catch trials are 0 and ''."""
-
-    number: np.ndarray
-    image: np.ndarray
-    concept: np.ndarray
-    kind: np.ndarray
-    session: np.ndarray
-    run: np.ndarray
-
-    def take(self, rows: np.ndarray) -> Shown:
-        """Some of the trials."""
-        return Shown(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-
-def read_shown(path: Path, sessions: Sequence[int] | None = None) -> Shown:
-    """Read ``sample_attributes_P*.csv``, of some sessions or all.
-
-    Raises
-    ------
-    NeurovisError
-        If a column is missing, or a trial has no picture; the line is named.
-    """
-    shown = _read_shown(path, _mark(path))
-    if sessions is None:
-        return shown
-    there = np.unique(shown.session)
-    odd = [s for s in sessions if f"{s:02d}" not in there]
-    if odd:
-        raise UsageError(
-            f"{path}: {unknown('sessions', str(odd[0]), [str(int(s)) for s in there])}"
+def _said_by_the_light(
+    signal: Meg4, names: list[str], written: np.ndarray, sfreq: float
+) -> tuple[str, ...]:
+    """When the optical sensor changes, beside the written onsets; tells which clock follows the screen."""
+    name = next((name for name in names if name.startswith(OPTICAL)), None)
+    if name is None or not len(written):
+        return ()
+    values = signal[names.index(name)]
+    lit = values > np.percentile(values, [5, 95]).mean()
+    changes = np.flatnonzero(np.diff(lit.astype(np.int8))) + 1
+    if len(changes) < len(written):
+        return (
+            f"optical sensor {name}: changes {len(changes)} times, too seldom to follow the trials",
         )
-    return shown.take(np.isin(shown.session, [f"{s:02d}" for s in sessions]))
-
-
-@lru_cache(maxsize=8)
-def _read_shown(path: Path, mark: tuple[int, int]) -> Shown:
-    """`mark` tells a file from the one that stood there before."""
-    table = read_table(path, NEEDED)
-    kind = table["trial_type"].to_numpy(str)
-    odd = np.flatnonzero(~np.isin(kind, ("exp", "test", "catch")))
-    if len(odd):
-        raise NeurovisError(
-            f"{path}: line {odd[0] + 2}: trial_type is {str(kind[odd[0]])!r}, expected exp, test or "
-            "catch; fetch the file again."
-        )
-    real = kind != "catch"
-    number = np.zeros(len(table), int)
-    number[real] = np.rint(numbers(table[real], "things_image_nr", path)).astype(int)
-    image, concept = np.full(len(table), "", object), np.full(len(table), "", object)
-    for row in np.flatnonzero(real):
-        # the folder of test pictures is no concept: the stem tells it
-        stem = PurePosixPath(table["image_path"].iloc[row].replace("\\", "/")).stem
-        match = re.fullmatch(r"(.+)_\d+[a-z]*", stem)
-        if match is None:
-            raise NeurovisError(
-                f"{path}: line {row + 2}: image_path {table['image_path'].iloc[row]!r} names no picture, "
-                "expected concept_01b.jpg; fetch the file again."
-            )
-        image[row], concept[row] = stem, match[1]
-    session, run = (
-        np.array([f"{int(v):02d}" for v in numbers(table, name, path)])
-        for name in ("session_nr", "run_nr")
+    after = np.searchsorted(changes, np.rint(written * sfreq)).clip(1, len(changes) - 1)
+    near = changes[after[:, None] + np.array([-1, 0])] / sfreq - written[:, None]
+    apart = near[np.arange(len(near)), np.abs(near).argmin(axis=1)]
+    typical = float(np.median(apart))
+    spread = np.percentile(np.abs(apart - typical), 90)
+    note = (
+        f"optical sensor {name}: changes {1000 * typical:+.1f} ms from the onsets of events.tsv "
+        f"(nine in ten within {1000 * spread:.1f} ms of that)"
     )
-    return Shown(number, image.astype(str), concept.astype(str), kind, session, run)
-
-
-@lru_cache(maxsize=4)
-def _catalogue(
-    files: tuple[Path, ...], marks: tuple, sessions: tuple[int, ...] | None
-) -> dict[str, tuple[str, str]]:
-    """Concept and kind of every picture that anyone saw; numbers and names must agree over people."""
-    kinds: dict[str, tuple[str, str]] = {}
-    names: dict[int, str] = {}
-    for path in files:
-        shown = read_shown(path, sessions)
-        rows = zip(shown.number.tolist(), shown.image, shown.concept, shown.kind)
-        for number, image, concept, kind in rows:
-            if kind == "catch":
-                continue
-            if names.setdefault(number, image) != image:
-                raise NeurovisError(
-                    f"{path}: image number {number} is {str(image)!r}, elsewhere {str(names[number])!r}; "
-                    "expected one picture per number: fetch the files again."
-                )
-            if kinds.setdefault(str(image), (str(concept), str(kind)))[1] != kind:
-                raise NeurovisError(
-                    f"{path}: image {str(image)!r} is shown as exp and as test, expected one of them; a "
-                    "test picture in training leaks: fetch the file again."
-                )
-    return kinds
+    return (note,)
 
 
 def _attributes_file(root: Path, subject: str) -> Path:
@@ -489,10 +421,6 @@ def _attributes_file(root: Path, subject: str) -> Path:
 
 def _beside(file: Path, suffix: str) -> Path:
     return file.with_name(f"{file.stem.rsplit('_', 1)[0]}_{suffix}")
-
-
-def _mark(path: Path) -> tuple[int, int]:
-    return (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else (0, 0)
 
 
 if __name__ == "__main__":

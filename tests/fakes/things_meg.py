@@ -214,6 +214,12 @@ def signals(
     )  # a screen's frames are not the pulse's
     for start in sample - early:
         out[pulse, start : start + 12] = 64
+    light = [i for i, c in enumerate(chs) if c.name.startswith("UADC016")]
+    out[light] = 0.01 * rng.standard_normal(n_times, np.float32)
+    for start in sample:
+        out[light, start : start + round(0.5 * SFREQ)] += (
+            1.0  # V, while the picture is on the screen
+        )
     out[pulse, sample[-1] + 3600 : sample[-1] + 3612] = 32
     return out, n_times
 

@@ -130,6 +130,8 @@ def test_trials_pictures_and_onsets_are_those_of_the_design(root, tmp_path):
     ]
     assert np.abs(np.array(early) - 1000 * EARLY).max() < 2
     assert all("2 catch trials left out" in n for n in said)
+    light = [re.search(r"UADC016-2104: changes ([+-][\d.]+) ms", n)[1] for n in said]
+    assert np.abs(np.array(light, float)).max() < 1
 
 
 @pytest.mark.parametrize("split", ["zero-shot", "small", "native", "large"])

@@ -110,21 +110,27 @@ def _catalogue(
 ) -> dict[str, tuple[str, str]]:
     kinds: dict[str, tuple[str, str]] = {}
     names: dict[int, str] = {}
+    numbered: dict[str, int] = {}
     for path in files:
         shown = read_shown(path, sessions)
-        rows = zip(shown.number.tolist(), shown.image, shown.concept, shown.kind)
-        for number, image, concept, kind in rows:
+        columns = (shown.number, shown.image, shown.concept, shown.kind)
+        for number, image, concept, kind in zip(*(column.tolist() for column in columns)):
             if kind == "catch":
                 continue
             if names.setdefault(number, image) != image:
                 raise NeurovisError(
-                    f"{path}: image number {number} is {str(image)!r}, elsewhere {str(names[number])!r}; "
-                    "expected one picture per number: fetch the files again."
+                    f"{path}: image number {number} is {image!r}, elsewhere {names[number]!r}; expected "
+                    "one picture per number: fetch the files again."
                 )
-            if kinds.setdefault(str(image), (str(concept), str(kind)))[1] != kind:
+            if numbered.setdefault(image, number) != number:
                 raise NeurovisError(
-                    f"{path}: image {str(image)!r} is shown as exp and as test, expected one of them; a "
-                    "test picture in training leaks: fetch the file again."
+                    f"{path}: image {image!r} has the numbers {numbered[image]} and {number}, expected "
+                    "one number per picture: fetch the files again."
+                )
+            if kinds.setdefault(image, (concept, kind))[1] != kind:
+                raise NeurovisError(
+                    f"{path}: image {image!r} is shown as exp and as test, expected one of them; a test "
+                    "picture in training leaks: fetch the file again."
                 )
     return kinds
 

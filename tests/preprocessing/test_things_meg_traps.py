@@ -236,6 +236,12 @@ def test_tables_that_name_pictures_wrongly(copy, tmp_path):
             "expected one picture per number",
         ),
         (
+            lambda t: t.assign(
+                image_path=t["image_path"].where(t.index != exp[0], t["image_path"].loc[exp[1]])
+            ),
+            "expected one number per picture",
+        ),
+        (
             lambda t: pd.concat([t, t.loc[[exp[0]]].assign(trial_type="test")]),
             "is shown as exp and as test",
         ),

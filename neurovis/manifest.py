@@ -58,7 +58,11 @@ def inside(path: str, field: str) -> str:
     """
     parts = path.split("/")
     wrong = not path or path.startswith(("/", "~")) or re.search(r"[\\\x00-\x1f\x7f]", path)
-    if wrong or re.match(r"[A-Za-z]:", path) or any(part in ("", ".", "..") for part in parts):
+    if (
+        wrong
+        or re.match(r"[A-Za-z]:", path)
+        or any(part in ("", ".", "..", ".neurovis") for part in parts)
+    ):
         raise UsageError(f"{field}: {path!r} leaves the root; expected a path under it, a/b/c.")
     return path
 

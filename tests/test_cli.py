@@ -177,6 +177,12 @@ def test_wrong_options_suggest_the_nearest(tmp_path, prepared, refused):
         ["list", "brain", "*nothing*"],
         ["list", "generators"],
         ["doctor", "no-such-dataset"],
+        ["doctor", "things-eeg2", "--root", "nowhere"],
+        ["fetch", "no-such-dataset", "--root", "root"],
+        ["fetch", "things-eeg2", "--root", "root", "--source", "rwa"],
+        ["fetch", "things-eeg2", "--root", "root", "--subject", "99"],
+        ["fetch", "nsd", "--root", "root"],
+        ["fetch", "bids", "--root", "nowhere"],
     ],
 )
 def test_what_is_missing_is_said_in_one_sentence(words, refused, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from fakes.bids import write_bids
 from neurovis import listing
 from neurovis.datasets import load_datasets
 from neurovis.errors import NeurovisError, UsageError
+from neurovis.fetch.patterns import fill, heads
 from neurovis.manifest import manifests, read_manifest
 
 NO_MANIFEST = {"table"}
@@ -42,6 +43,8 @@ def test_a_manifest_agrees_with_its_reader(name):
     for source in manifest.sources:
         named = [file for file in manifest.files if file.source == source.name]
         assert source.kind != "http" or named, "an http source has the files that name it"
+        if source.kind == "s3" and "/" not in source.where:
+            assert "" not in heads(fill(source.include, ["1"])), "a whole bucket would be listed"
     # what nobody checked is said, what is not known is left open rather than made up
     unknown = [key for key, value in manifest.facts.items() if value is None]
     assert all(f"facts.{key}" in manifest.unverified for key in unknown)

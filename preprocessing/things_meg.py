@@ -130,6 +130,14 @@ class ThingsMeg(SensorData, name="things_meg"):
             return value
         return {**value, "steps": {**OF_EPOCHS, **recipe.get("steps", {}), **asked}}
 
+    @pydantic.field_validator("sessions", mode="before")
+    @classmethod
+    def _take_numbers(cls, value: Any) -> Any:
+        """``1``, ``1,2`` and ``[1, 2]`` are what people write."""
+        if isinstance(value, str) and re.fullmatch(r"\d+( *, *\d+)*", value):
+            return tuple(map(int, value.split(",")))
+        return (value,) if isinstance(value, int) else value
+
     @pydantic.model_validator(mode="after")
     def _refuse_what_epochs_settled(self) -> ThingsMeg:
         if self.source == "epochs" and self.onsets != "owners":

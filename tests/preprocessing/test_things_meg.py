@@ -256,6 +256,8 @@ def test_epochs_at_a_lower_rate_and_of_some_sessions(root, tmp_path):
     assert min(likeness) > 0.95
     one, *_ = trials_of(root, tmp_path, source="epochs", sessions=(2,))
     assert set(one.session) == {"02"}
+    assert dataset(sessions="1,2").sessions == dataset(sessions=[1, 2]).sessions == (1, 2)
+    assert dataset(sessions=2).sessions == (2,)
     assert one.image.tolist() == whole.image[whole.session == "02"].tolist()
 
 
@@ -355,3 +357,17 @@ def test_every_real_events_file_parses(real_data, tmp_path):
         assert not signal.bads
         total += len(table)
     assert total == 2 * facts["n_trials"] / facts["n_sessions"]
+
+
+def test_a_plain_script_gives_the_same_numbers(tmp_path):
+    """The benchmark's own comparison, on a miniature of one session."""
+    from experiments.benchmarks import things_meg as benchmark
+
+    design = Design(sessions=(1,), runs=(1, 2), sensors=("MLO11", "MRO11", "MZO01", "MLF11"))
+    root = write_things_meg(tmp_path / "root", ("1",), design)
+    with mne.utils.use_log_level("error"):
+        benchmark.plain(root, tmp_path)
+    benchmark.ours(root, tmp_path)
+    worst, count = benchmark.difference(tmp_path)
+    assert count == len(shown(design, "1", "zero-shot")[0])
+    assert worst < 1e-5

@@ -166,7 +166,7 @@ def fetch(
     A dataset without sources, which reads anyone's recordings, is only looked at.
     """
     from neurovis.fetch import fetch as download
-    from neurovis.fetch import tokens
+    from neurovis.fetch import look, tokens
 
     manifest = read_manifest(dataset)
     if not manifest.sources:
@@ -175,7 +175,11 @@ def fetch(
         dataset, root, source, subject, include, accept, dry_run, relist, n_jobs, quiet,
         where=tokens(),
     )  # fmt: skip
-    return f"{outcome}\nNext: neurovis doctor {manifest.name} --root {shlex.quote(root)}"
+    if dry_run:
+        return str(outcome)
+    # what was chosen may be less than what a reader needs
+    good = look(manifest, Path(root), subject).good
+    return f"{outcome}\nNext: {_preprocess(manifest, root) if good else _doctor(manifest, root)}"
 
 
 def doctor(
@@ -329,8 +333,7 @@ def _shares(manifest: Manifest, found: Look, root: str) -> list[str]:
     if found.hint:
         lines.append(f"did you mean --root {shlex.quote(found.hint)}?")
     if found.good:
-        command = f"neurovis preprocess {manifest.reader.replace('_', '-')}"
-        return [*lines, f"Next: {command} --root {shlex.quote(root)} --out OUT"]
+        return [*lines, f"Next: {_preprocess(manifest, root)}"]
     people = [s.subject for s in found.shares if s.subject and not s.good]
     some = 0 < len(people) < len(manifest.subjects)
     words = [f"--subject {who}" for who in people] if some else []
@@ -343,6 +346,15 @@ def _shares(manifest: Manifest, found: Look, root: str) -> list[str]:
     elif manifest.url:
         lines.append(f"Get it: {manifest.url}")
     return lines
+
+
+def _preprocess(manifest: Manifest, root: str) -> str:
+    reader = manifest.reader.replace("_", "-")
+    return f"neurovis preprocess {reader} --root {shlex.quote(root)} --out OUT"
+
+
+def _doctor(manifest: Manifest, root: str) -> str:
+    return f"neurovis doctor {manifest.name} --root {shlex.quote(root)}"
 
 
 def _few(what: str, paths: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ import json
 import os
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -236,7 +237,13 @@ class Web:
                     length = answer.headers.get("Content-Length", "")
                     if length.isdigit() and int(length) != len(body):
                         raise Busy("the connection was lost")
+                    if answer.headers.get("Content-Encoding") == "gzip":  # asked for or not
+                        body = zlib.decompressobj(31).decompress(body, LARGEST)
                     return body, answer
+            except zlib.error:
+                raise Dead(
+                    f"{shown(url)}: its list of files is damaged; try again later."
+                ) from None
             except Busy as busy:
                 self.wait(url, tries, busy)
         raise Offline(f"{shown(url)}: no attempt was made.")

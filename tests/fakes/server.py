@@ -6,6 +6,7 @@ list per article, the Hub's tree with a Link header and git/LFS checksums; downl
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -57,6 +58,7 @@ class Server:
         self.listing_faults: list = []
         self.link_only: set[str] = set()
         self.challenge = False
+        self.packs_lists = False
         self.instead: bytes | None = None
         self.release = threading.Event()
 
@@ -287,11 +289,13 @@ class _Handler(BaseHTTPRequestHandler):
     # ---- sending
 
     def _json(self, data: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        self._send(
-            status,
+        body, headers = (
             json.dumps(data).encode(),
             {"Content-Type": "application/json", **(headers or {})},
         )
+        if self.fake.packs_lists:
+            body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+        self._send(status, body, headers)
 
     def _send(
         self,

@@ -210,7 +210,7 @@ def test_fetch_and_doctor_as_commands(tmp_path, server, monkeypatch, capsys):
     assert main(["fetch", "tiny", "--root", root, "--subject", "1", "--n-jobs", "1"]) == 0
     said = capsys.readouterr()
     assert "tiny: 1 files are whole (1 fetched, 700 kB)." in said.out
-    assert f"Next: neurovis doctor tiny --root '{root}'" in said.out
+    assert f"Next: neurovis preprocess bids --root '{root}' --out OUT" in said.out
     assert "1 files to fetch, 700 kB; " in said.err
     assert "fetch: 100%" in said.err
     assert main(["doctor", "tiny", "--root", root, "--subject", "1"]) == 0

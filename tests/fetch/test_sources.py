@@ -98,6 +98,12 @@ def test_lists_are_asked_for_with_patience(kind, tmp_path, server, get):
     assert get().whole == 1
 
 
+def test_lists_may_come_packed(tmp_path, server, get):
+    server.packs_lists = True
+    sourced(tmp_path / "manifests", "osf")
+    assert get().whole == 6
+
+
 def test_a_limit_of_requests_is_respected(tmp_path, server, get):
     server.listing_faults = [(429, {"Retry-After": "1800"})]
     sourced(tmp_path / "manifests")

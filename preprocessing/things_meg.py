@@ -77,6 +77,8 @@ class ThingsMeg(SensorData, name="things_meg"):
 
     recipes: ClassVar[dict[str, dict[str, Any]]] = {
         "clean": {},
+        # Benchetrit et al., arXiv 2310.19812: 120 Hz, 181 samples and 272 sensors are theirs; baseline,
+        # scaling, clamp and the share for validation are second-hand and unverified
         "paper": {
             "validation": 0.2,
             "steps": {
@@ -85,6 +87,7 @@ class ThingsMeg(SensorData, name="things_meg"):
                 "scaling": "robust", "clamp": 5.0,
             },
         },
+        # THINGS-data, MEG/step1_preprocessing.py; there the baseline's SD divides as well
         "owners": {
             "split": "native", "dropouts": "median",
             "steps": {
@@ -93,6 +96,7 @@ class ThingsMeg(SensorData, name="things_meg"):
                 "bads": "keep", "scaling": "none", "clamp": None,
             },
         },
+        # facebookresearch/neuroai; without its low pass of 75 Hz, which 120 Hz cannot hold
         "neuralbench": {
             "onsets": "trigger", "validation": 0.2,
             "steps": {
@@ -101,6 +105,7 @@ class ThingsMeg(SensorData, name="things_meg"):
                 "scaling": "robust", "clamp": 20.0,
             },
         },
+        # NeuroBridge's and ATM's scripts
         "neurobridge": {
             "source": "epochs", "validation": 0.0,
             "steps": {**OF_EPOCHS, "tmin": 0.0, "tmax": 1.0},

@@ -84,6 +84,13 @@ class Dataset(Family, family="datasets"):
         """All recordings under `root`, in order."""
         raise NotImplementedError
 
+    def companions(self, root: Path, recording: Recording) -> Sequence[Path]:
+        """Other files that a recording's trials depend on, such as confounds, masks and events.
+
+        A subject is prepared again where its recordings, the events beside them, or these change.
+        """
+        return ()
+
     def stimuli(self, root: Path) -> Stimuli:
         """The stimuli of all recordings, with their folder; `set` says what is test."""
         raise NotImplementedError

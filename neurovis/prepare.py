@@ -94,8 +94,18 @@ def prepare(
             "whiten=none (fMRI: standardise=none or learn=recording)."
         )
     # a subject's recordings are its own affair: those of others may arrive later
+    files = {
+        r: [r.file, *dict.fromkeys(dataset.companions(root, r))]
+        for r in recordings
+        if r.subject in subjects
+    }
+    marked = {
+        file: _mark(file) for file in dict.fromkeys(f for part in files.values() for f in part)
+    }
     marks = {
-        who: fingerprint([(r.name, _mark(r.file)) for r in recordings if r.subject == who])
+        who: fingerprint(
+            [(r.name, [marked[f] for f in files[r]]) for r in files if r.subject == who]
+        )
         for who in subjects
     }
     inputs = {

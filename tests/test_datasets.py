@@ -297,6 +297,22 @@ def test_a_recording_with_a_problem_fails_its_subject_alone(root, tmp_path, monk
     assert [p.parent.name for p in tmp_path.rglob("trials.h5")] == ["sub-01"]
 
 
+def test_a_subject_is_prepared_again_where_its_files_change(root, tmp_path, monkeypatch):
+    table = root / "confounds.tsv"
+    table.write_text("a")
+    monkeypatch.setattr(
+        FakeEpochs, "companions", lambda self, root, r: [table] if r.subject == "02" else []
+    )
+    dataset = resolve(Dataset, "fake_epochs")
+    folder = prepare(dataset, root, tmp_path / "out", quiet=True)
+    stamps = {p.parent.name: p.stat().st_mtime_ns for p in folder.glob("sub-*/trials.h5")}
+    assert prepare(dataset, root, tmp_path / "out", quiet=True) == folder
+    table.write_text("b")
+    assert prepare(dataset, root, tmp_path / "out", quiet=True) == folder
+    again = {p.parent.name: p.stat().st_mtime_ns for p in folder.glob("sub-*/trials.h5")}
+    assert [name for name in stamps if again[name] != stamps[name]] == ["sub-02"]
+
+
 def test_the_command_takes_recipes_and_options_of_parts(root, tmp_path, capsys):
     words = ["--root", str(root), "--out", str(tmp_path), "--print-config"]
     assert (

@@ -118,16 +118,21 @@ class Alljoined(SensorData, name="alljoined"):
                 f"{root}: no {layout}, expected the root of Alljoined1; fetch it, or set source to what is "
                 "there."
             )
-        published = read_manifest(MANIFEST).fact("sessions")
+        facts = read_manifest(MANIFEST)
         out = []
         for subject in sorted({who for who, _ in found}):
-            lost = read_manifest(MANIFEST).fact("lost").get(subject)
-            if lost:
-                say(f"sub-{subject}: {lost}")
+            told = facts.fact("lost").get(subject)
+            if told:
+                say(f"sub-{subject}: {told}")
             mine = {session for who, session in found if who == subject}
             home = found[subject, min(mine)]
-            wanted = set(published.get(subject, ())) if self.source == "recordings" else set()
-            for session in sorted(mine | wanted):
+            if self.source == "recordings":
+                # a broken file of a session that the owners lost leaves the subject's others
+                published = set(facts.fact("sessions").get(subject, mine))
+                mine, wanted = mine & published, published
+            else:
+                wanted = mine
+            for session in sorted(wanted):
                 problem = ""
                 if session not in mine:
                     problem = (

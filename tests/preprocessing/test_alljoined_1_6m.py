@@ -91,6 +91,17 @@ def test_every_trial_holds_its_own_image_through_the_default_chain(root, tmp_pat
     assert [f"{SHOWN[i]:05d}" for i in like.argmax(axis=1)] == trials.image.tolist()
 
 
+def test_paper_recipe_whitens_by_training_trials(root, tmp_path):
+    folder = made(root, tmp_path, "1", recipe="paper")
+    trials = opened(folder)
+    assert (trials.sfreq, trials.signal.shape[2], trials.unit) == (250.0, 300, "1")
+    noise = trials.read(np.flatnonzero(trials.set == "train"))[:, :, :40]
+    spread = np.cov(noise.transpose(1, 0, 2).reshape(32, -1))
+    off = spread - np.diag(np.diag(spread))
+    assert np.abs(off).max() < 0.2 * np.diag(spread).min()
+    assert Split.read(folder / "split.json").protocol == "paper"
+
+
 def test_split_and_stimuli(untouched):
     split, stimuli = Split.read(untouched / "split.json"), Stimuli.read(untouched / "stimuli.csv")
     assert len(stimuli) == 16740
@@ -136,7 +147,7 @@ def test_marks_that_name_no_picture(mark, said):
         module.pictures_shown("x.edf", np.array([1.0]), [mark], 256.0)
 
 
-def test_real_marks(real_data):
+def test_real_marks():
     """Marks as the BIDS copy has them (nm000134, sub-01, first block), typed in."""
     marks = [
         "stim_test,16641,-1,1",

@@ -88,9 +88,8 @@ def _from(path: str, remote: Remote, state: State, web: Web, tick: Tick) -> str:
                 problem = str(other)
             if not problem:
                 return _publish(path, part, target, digest, state)
-            if part.is_file():
-                tick(-part.stat().st_size)
-                part.unlink()
+            tick(digest.resumed - digest.sizes)
+            part.unlink(missing_ok=True)
     raise Wrong(
         f"{path}: what {shown(remote.url)} sends {problem}, twice; none of it is kept: its owners "
         "changed the file (ask for their list anew with --relist) or something stands between."
@@ -120,6 +119,7 @@ def _stream(
         with part.open("rb") as handle:
             while block := handle.read(1 << 20):
                 digest.update(block)
+        digest.resumed = digest.sizes
     tries = 0
     while remote.size is None or digest.sizes < remote.size:
         before = digest.sizes
@@ -155,7 +155,7 @@ def _attempt(
         new = _version(answer)
         goes_on = start == digest.sizes and (not (etag and new) or etag == new)
         if not goes_on:
-            tick(-digest.sizes)
+            tick(digest.resumed - digest.sizes)
             digest.reset()
             part.unlink(missing_ok=True)
             if start != 0:

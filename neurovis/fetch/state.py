@@ -22,6 +22,7 @@ from neurovis.config import Config, build, to_dict
 from neurovis.errors import NeurovisError
 from neurovis.fetch.sources import Remote
 from neurovis.manifest import Source
+from neurovis.progress import say
 from neurovis.store import read_json, write_json
 
 FOLDER = ".neurovis"
@@ -57,7 +58,7 @@ def given(remote: Remote) -> str:
 
 
 class Digest:
-    """The checksums of a file, from its bytes in order."""
+    """The checksums of a file, from its bytes in order; `resumed` of them were there before."""
 
     def __init__(self, remote: Remote):
         self.remote = remote
@@ -66,7 +67,7 @@ class Digest:
     def reset(self) -> None:
         """Begin anew."""
         remote = self.remote
-        self.sizes = 0
+        self.sizes = self.resumed = 0
         self._sha256 = hashlib.sha256()
         # what owners give as md5 or as a git blob guards against accidents, not attackers
         kind = given(remote).partition(":")[0]
@@ -263,4 +264,6 @@ class State:
                     f"{self.root}: another process fetches {self.dataset!r} here; wait until it is "
                     "done, or stop it."
                 ) from None
+            except OSError as error:  # a network file system that has no locks
+                say(f"{self.root}: cannot be locked ({error.strerror}); fetch in one process only")
             yield

@@ -98,7 +98,18 @@ def test_a_half_file_of_other_bytes_is_found_out(tmp_path, server, get):
     part = tmp_path / "root" / f"{path}.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(bytes(300_000))
-    get()
+    assert get().size == len(BIG)
+    assert contents(tmp_path / "root") == {path: BIG}
+
+
+def test_half_a_file_that_the_server_does_not_go_on_with(tmp_path, server, get):
+    path = "sub-01/ses-01/raw.npy"
+    plain(tmp_path / "manifests", server, {path: {"sha256": sha_of(BIG)}})
+    server.always[path] = "ignore range"
+    part = tmp_path / "root" / f"{path}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(BIG[:300_000])
+    assert get().size == len(BIG)
     assert contents(tmp_path / "root") == {path: BIG}
 
 

@@ -133,6 +133,16 @@ def test_two_at_once_are_refused(tmp_path, server, get):
     assert contents(tmp_path / "root") == {path: BIG}
 
 
+def test_a_file_system_without_locks_is_no_hindrance(tmp_path, get, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    sourced(tmp_path / "manifests", "s3")
+    assert get().whole == 6
+    assert "cannot be locked (No locks available)" in capsys.readouterr().err
+
+
 # ---- choosing
 
 

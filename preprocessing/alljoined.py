@@ -144,6 +144,12 @@ class Alljoined(SensorData, name="alljoined"):
                 )
         return out
 
+    def companions(self, root: Path, recording: Recording) -> list[Path]:
+        """All files of a session's epochs; what says which picture a mark means."""
+        if self.source == "recordings":
+            return sorted(root.rglob("nsd_expdesign.mat"))[:1]
+        return trials_in(root).files_of(int(recording.subject), int(recording.session))
+
     def stimuli(self, root: Path) -> Stimuli:
         """The pictures under NSD's numbers."""
         if self.source == "epochs":
@@ -339,6 +345,11 @@ class Shards:
         ):
             out.setdefault((who, when), self.files[file])
         return [(*key, out[key]) for key in sorted(out)]
+
+    def files_of(self, subject: int, session: int) -> list[Path]:
+        """Files with trials of one session."""
+        mine = (self.subject == subject) & (self.session == session)
+        return [self.files[k] for k in np.unique(self.file[mine])]
 
     def epochs(self, subject: int, session: int, notes: list[str]) -> Epochs:
         """Trials of one session in the order of presentation, left on disk."""

@@ -96,6 +96,11 @@ class Alljoined16M(SensorData, name="alljoined_1_6m"):
             )
         return found
 
+    def companions(self, root: Path, recording: Recording) -> list[Path]:
+        """The table that names the pictures of the owners' epochs."""
+        table = root / f"preprocessed_eeg/sub-{recording.subject}/experiment_metadata.parquet"
+        return [table] if self.source == "preprocessed" else []
+
     def stimuli(self, root: Path) -> Stimuli:
         """All pictures of the experiment: numbers tell what is test."""
         facts = read_manifest(MANIFEST)

@@ -124,6 +124,16 @@ def test_a_broken_file_of_a_lost_session_leaves_the_others_of_its_subject(osf, t
     assert trials.session.tolist() == ["01"] * 48
 
 
+def test_a_subject_follows_the_design_that_names_its_pictures(tmp_path):
+    root = write_osf(tmp_path / "root", ((2, 1),))
+    steps = {**UNTOUCHED, "tmin": 0.0, "tmax": 0.1}
+    before = opened(made(root, tmp_path, steps=steps), "02").image
+    savemat(root / "nsd_expdesign.mat", {"sharedix": SHARED[::-1][None]})
+    after = opened(made(root, tmp_path, steps=steps), "02").image
+    numbers = dict(zip(SHARED.tolist(), SHARED[::-1].tolist()))
+    assert after.tolist() == [f"nsd{numbers[int(n[3:]) + 1] - 1:05d}" for n in before]
+
+
 def test_a_missing_session_fails_its_subject_and_leaves_the_others(bids, tmp_path):
     copy = shutil.copytree(bids, tmp_path / "copy")
     shutil.rmtree(copy / "sub-01" / "ses-02")
@@ -258,6 +268,20 @@ def test_owners_test_part(parquet, tmp_path):
     assert [name(1 + i) for i in like.argmax(axis=1)] == trials.image.tolist()
     with pytest.raises(UsageError, match="the owners' test part belongs to their epochs"):
         made(write_osf(tmp_path / "osf", ((2, 1),)), tmp_path, split="owners")
+
+
+def test_a_session_depends_on_all_of_its_files(parquet):
+    dataset = resolve(Dataset, {"name": "alljoined", "recipe": "epochs"})
+    names = {
+        (r.subject, r.session): [p.name[:11] for p in dataset.companions(parquet, r)]
+        for r in dataset.recordings(parquet)
+    }
+    # the fake's training rows are cut in two in the middle of the second of three sessions
+    assert names == {
+        ("06", "02"): ["test-00000-", "train-00000"],
+        ("01", "01"): ["test-00000-", "train-00000", "train-00001"],
+        ("03", "02"): ["test-00000-", "train-00001"],
+    }
 
 
 def test_releases_with_shifted_numbers_are_refused(tmp_path):

@@ -226,6 +226,12 @@ def test_owners_epochs(tmp_path):
     assert Split.read(folder / "split.json").protocol == "preprocessed"
     notes = read_json(folder / "sub-01" / "qc.json")["runs"][0]["notes"]
     assert "whitened per session" in notes[0]
+    # where the owners correct their table, the prepared subject follows it
+    first, last = expected.index[0], kept[kept["partition"] == "stim_train"].index[-1]
+    order.loc[first, "image_path"] = order.loc[last, "image_path"]
+    order.to_parquet(tmp_path / "root/preprocessed_eeg/sub-01/experiment_metadata.parquet")
+    assert folder == made(tmp_path / "root", tmp_path, recipe="preprocessed", sessions=[1, 2, 3, 4])
+    assert opened(folder).image[0] == order.loc[last, "image_path"][-9:-4] != trials.image[0]
 
 
 def test_owners_epochs_that_do_not_fit_their_table(tmp_path):

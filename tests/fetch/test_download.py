@@ -45,6 +45,7 @@ def test_a_lost_connection_is_taken_up(second, version, tmp_path, server, get):
     assert contents(tmp_path / "root") == {path: BIG}
     asked = [h for m, p, h in server.asked if m == "GET"]
     assert "Range" not in asked[0]
+    assert len(asked) == 2  # whatever the second answer is, it is made use of
     assert asked[1]["Range"].startswith("bytes=")
     assert asked[1]["If-Range"] == f'"{md5(BIG)}"'
     # bytes of no use are not counted
@@ -262,6 +263,16 @@ def test_without_a_network_each_file_is_not_waited_for(tmp_path, server, get):
     server.__exit__()
     with pytest.raises(NeurovisError, match=r"40 of 40 files are missing.*refuses the connection"):
         get(where=where, n_jobs=1)
+
+
+def test_a_service_that_is_down_is_not_asked_for_each_file(tmp_path, server, get):
+    server.files = {f"{n:02d}.txt": b"%d" % n for n in range(40)}
+    server.page = 100
+    server.always = dict.fromkeys(server.files, 503)
+    sourced(tmp_path / "manifests", "osf")
+    with pytest.raises(NeurovisError, match=r"40 of 40 files are missing.*answers 503"):
+        get(where=server.where(attempts=1), n_jobs=1)
+    assert sum(server.gets(path) for path in server.files) == 3
 
 
 def test_a_server_that_never_answers(tmp_path, get):

@@ -160,6 +160,9 @@ def test_a_service_without_pages_and_links_to_elsewhere(tmp_path, server, get):
     server.knows_pages = False
     sourced(tmp_path / "manifests", "figshare")
     assert get().whole == 12
+    assert (
+        sum("/articles/" in path for _, path, _ in server.asked) == 2
+    )  # one page and its repetition
     server.link_only = {"3.txt"}
     with pytest.raises(NeurovisError, match=r"'3.txt' is only a link to elsewhere"):
         get(relist=True)

@@ -272,7 +272,8 @@ def test_a_service_that_is_down_is_not_asked_for_each_file(tmp_path, server, get
     sourced(tmp_path / "manifests", "osf")
     with pytest.raises(NeurovisError, match=r"40 of 40 files are missing.*answers 503"):
         get(where=server.where(attempts=1), n_jobs=1)
-    assert sum(server.gets(path) for path in server.files) == 3
+    # the thread may have begun others before the third failure is heard of
+    assert 3 <= sum(server.gets(path) for path in server.files) < 10
 
 
 def test_a_server_that_never_answers(tmp_path, get):

@@ -159,6 +159,14 @@ def test_a_folder_called_otherwise_is_told(name, tmp_path, doctor):
     assert starting(lines, "nothing of") == f"nothing of  02; found {name!r}, expected 'sub-02'"
 
 
+def test_a_folder_of_another_subject_is_not_taken_for_a_slip(tmp_path, doctor):
+    sourced(tmp_path / "manifests")
+    (tmp_path / "root/sub-01/ses-01").mkdir(parents=True)
+    (tmp_path / "root/sub-01/ses-01/raw.npy").write_bytes(BIG)
+    lines, _ = doctor()
+    assert starting(lines, "nothing of") == "nothing of  02"
+
+
 def test_a_clone_without_its_content_is_told(tmp_path, doctor):
     sourced(tmp_path / "manifests")
     for who in ("01", "02"):

@@ -41,6 +41,7 @@ from .nsd_files import (
     Design,
     concepts_of,
     information,
+    is_labels,
     name_of,
     regions_of,
     write_pictures,
@@ -145,7 +146,11 @@ class Nsd(VoxelData, name="nsd"):
             folder = root / "nsddata/freesurfer" / owner / "label"
             maps, sizes = {}, [0, 0]
             for left in sorted(folder.glob("lh.*.mgz")):
-                sides = [_vertices(left), _vertices(left.with_name("rh" + left.name[2:]))]
+                side = _vertices(left)
+                # pRF angles, t values and the like lie beside the regions
+                if not is_labels(side):
+                    continue
+                sides = [side, _vertices(left.with_name("rh" + left.name[2:]))]
                 sizes = [len(side) for side in sides]
                 maps[left.name[3:].removesuffix(".mgz")] = np.concatenate(sides)
             if not maps:
@@ -163,8 +168,8 @@ class Nsd(VoxelData, name="nsd"):
                     f"{folder}: lh.{odd[0]}.mgz and rh.{odd[0]}.mgz have {len(maps[odd[0]])} vertices, "
                     f"expected {len(names)} as the other regions; fetch them again."
                 )
-        labels = root / f"nsddata/freesurfer/subj{subject}/label"
-        return replace(found, roi=regions_of(maps, labels))
+        owners = [f"nsddata/freesurfer/{owner}/label" for owner in (f"subj{subject}", "fsaverage")]
+        return replace(found, roi=regions_of(maps, [root / owner for owner in owners]))
 
     def responses(self, root: Path, recording: Recording, voxels: Voxels) -> Responses:
         """One session's betas, read when they are first sliced."""

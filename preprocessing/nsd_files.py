@@ -276,19 +276,27 @@ def name_of(image: int) -> str:
     return f"nsd{image:05d}"
 
 
-def regions_of(maps: dict[str, np.ndarray], labels: Path) -> dict[str, np.ndarray]:
+def is_labels(values: np.ndarray) -> bool:
+    """Whether a map holds labels of regions, whole numbers from -1, not a measure."""
+    return bool(np.isin(values, np.arange(-1, 1000)).all())
+
+
+def regions_of(maps: dict[str, np.ndarray], folders: list[Path]) -> dict[str, np.ndarray]:
     """Members of each collection and, as ``<collection>.<label>``, of each of its labels.
 
-    -1 (no cortex) and 0 (in none) are outside. Labels are numbers where no ``.ctab`` names them.
+    -1 (no cortex) and 0 (in none) are outside. Labels are numbers where no ``.ctab`` of the folders
+    names them; maps of measures are no regions.
     """
     out = {}
     for name, values in maps.items():
+        if not is_labels(values):
+            continue
         out[name] = values > 0
         numbers = np.unique(values[values > 0]).astype(int)
         if len(numbers) < 2:
             continue
-        table = labels / f"{name}.mgz.ctab"
-        text = table.read_text(encoding="utf-8") if table.is_file() else ""
+        tables = [table for f in folders if (table := f / f"{name}.mgz.ctab").is_file()]
+        text = tables[0].read_text(encoding="utf-8") if tables else ""
         named = dict(re.findall(r"^\s*(\d+)\s+(\S+)", text, re.MULTILINE))
         for number in numbers:
             out[f"{name}.{named.get(str(number), number)}"] = values == number

@@ -232,6 +232,9 @@ def write_regions(root: Path, subject: int, shape: tuple[int, int, int]) -> dict
                     values = (np.arange(count) < 24).astype(int)
                 data = values.astype(np.float32)[:, None, None]
                 nibabel.save(nibabel.MGHImage(data, np.eye(4)), labels / f"{hemisphere}.{name}.mgz")
+            # results of the retinotopic mapping lie beside the regions
+            angle = np.linspace(0, 359.5, count, dtype=np.float32)[:, None, None]
+            nibabel.save(nibabel.MGHImage(angle, np.eye(4)), labels / f"{hemisphere}.prfangle.mgz")
         if owner != "fsaverage":
             for name, names in LABELS.items():
                 lines = [f"{number} {label}" for number, label in enumerate(("Unknown", *names))]

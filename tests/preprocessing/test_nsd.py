@@ -212,6 +212,8 @@ def test_surfaces(tmp_path, space):
     found, voxels = read(ds, tmp_path, 1)
     image = fake.shown(mat, 1, 2)
     assert voxels.name.tolist() == [f"{h}{i:06d}" for h in ("lh", "rh") for i in range(24)]
+    assert {"nsdgeneral", "streams.early", "floc-faces.FFA-1"} <= set(voxels.roi)
+    assert "prfangle" not in voxels.roi
     assert voxels.space == ("fsaverage" if space == "fsaverage" else "")
     left, right = fake.response(image, 40, 1)[:, :24], fake.response(image, 36, 11)[:, :24]
     np.testing.assert_allclose(found.signal[0:750], np.hstack([left, right]), atol=1e-6)

@@ -129,6 +129,17 @@ class Nsd(VoxelData, name="nsd"):
                 out.append(Recording(subject, f"{number:02d}", "all", file, problem=problem))
         return out
 
+    def companions(self, root: Path, recording: Recording) -> list[Path]:
+        """The design, masks and regions, and the other hemisphere."""
+        other = recording.file.with_name("rh" + recording.file.name[2:])
+        masks = root / f"nsddata/ppdata/subj{recording.subject}/func1pt8mm"
+        if self.space == "func1pt8mm":
+            files = [masks / "brainmask.nii.gz", *sorted((masks / "roi").glob("*.nii.gz"))]
+        else:
+            owner = "fsaverage" if self.space == "fsaverage" else f"subj{recording.subject}"
+            files = [other, *sorted((root / "nsddata/freesurfer" / owner / "label").glob("*.mgz"))]
+        return [file for file in (root / DESIGN, *files) if file.is_file()]
+
     def voxels(self, root: Path, subject: str) -> Voxels:
         """Voxels of the owners' liberal brain mask, or vertices, with every region they drew."""
         if self.space == "func1pt8mm":

@@ -43,7 +43,7 @@ from neurovis.signals.fmri.voxels import Voxels
 from neurovis.store import sha256
 
 from .bids import numbers, read_table
-from .things_fmri_tables import Table, table_voxels
+from .things_fmri_tables import Table, mask_of, table_voxels
 
 PLACES = ("betas_csv", "derivatives/betas_csv", ".")
 SETS = {"exp": "train", "train": "train", "test": "test", "catch": "catch"}
@@ -172,6 +172,23 @@ class ThingsFmri(VoxelData, name="things_fmri"):
             ending = f"_space-{self.space}_desc-preproc_bold.nii.gz"
         found = [f for f in sorted(folder.glob(f"*_task-things_run-*{ending}")) if _run(f) == run]
         return found[0] if found else None
+
+    def companions(self, root: Path, recording: Recording) -> list[Path]:
+        """Tables of trials, voxels and events; masks, regions and confounds."""
+        who, when, file = recording.subject, recording.session, recording.file
+        if self.kind(root) == "betas":
+            names = ("StimulusMetadata.csv", "VoxelMetadata.csv")
+            mask = mask_of(root, who)
+            events = root.glob(f"sub-{who}/ses-things{when}/func/*_task-things_run-*_events.tsv")
+            tables = [file.parent / f"sub-{who}_{name}" for name in names]
+            found = [*tables, *([mask] if mask else []), *sorted(events)]
+        else:
+            stem = f"sub-{who}_ses-{when}_task-things_run-{recording.run}_events.tsv"
+            endings = ("_desc-brain_mask.nii.gz", "_desc-confounds_timeseries.tsv")
+            beside = [self._beside(file, ending) for ending in endings]
+            regions = [root / path.replace("{subject}", who) for path in self.rois.values()]
+            found = [root / f"sub-{who}/ses-{when}/func" / stem, *filter(None, beside), *regions]
+        return [file for file in found if file.is_file()]
 
     # ---- stimuli -------------------------------------------------------------------------------
 

@@ -24,6 +24,12 @@ NO_REGION = ("voxel_id", "subject_id", *INDEX)
 MASKS = ("brainmasks", "derivatives/brainmasks", "../brainmasks")
 
 
+def mask_of(root: Path, subject: str) -> Path | None:
+    """The owners' brain mask of a subject, where it is there."""
+    names = [f"{place}/sub-{subject}_space-T1w_brainmask.nii.gz" for place in MASKS]
+    return next((root / name for name in names if (root / name).is_file()), None)
+
+
 def table_voxels(root: Path, file: Path) -> Voxels:
     """Voxels of the owners' table, in its order; columns of 0 and 1 are regions.
 
@@ -35,9 +41,7 @@ def table_voxels(root: Path, file: Path) -> Voxels:
     NeurovisError
         If the table is damaged or a voxel lies outside the mask's volume.
     """
-    subject = file.name.split("_")[0]
-    names = [f"{place}/{subject}_space-T1w_brainmask.nii.gz" for place in MASKS]
-    mask = next((root / name for name in names if (root / name).is_file()), None)
+    mask = mask_of(root, file.name.split("_")[0].removeprefix("sub-"))
     stamps = tuple(path.stat().st_mtime_ns for path in (file, mask) if path is not None)
     return _table_voxels(file, mask, stamps)
 

@@ -241,6 +241,17 @@ def test_voxels_of_named_regions(owners):
         everything.select(("nsdgenral",))
 
 
+def test_what_a_session_depends_on_is_named(owners, tmp_path):
+    root = owners[0]
+    ds = dataset()
+    names = {path.name for path in ds.companions(root, ds.recordings(root)[0])}
+    assert {"nsd_expdesign.mat", "brainmask.nii.gz", "nsdgeneral.nii.gz"} <= names
+    fake.write_nsd(tmp_path, sessions=1, space="nativesurface")
+    ds = dataset(space="nativesurface")
+    names = {path.name for path in ds.companions(tmp_path, ds.recordings(tmp_path)[0])}
+    assert {"nsd_expdesign.mat", "rh.betas_session01.hdf5", "lh.nsdgeneral.mgz"} <= names
+
+
 def test_recipes_say_what_they_change():
     clean, paper = dataset(), dataset(recipe="paper")
     assert (clean.fmri.learn, clean.fmri.standardise) == ("training", "session")

@@ -357,6 +357,29 @@ def test_wrong_folders_and_options(tmp_path):
         dataset(source="betas", fmri={"window": [0, 6]}).recordings(tmp_path)
 
 
+def test_changed_events_are_prepared_again(bids, tmp_path):
+    root = tmp_path / "bids"
+    shutil.copytree(bids, root)
+    ds = dataset(fmri={"standardise": "subject"})
+    first = prepare(ds, root, tmp_path, quiet=True)
+    trials = Trials.open(first / "sub-01" / "trials.h5")
+    assert trials.onset[0] == float(shown(1, 1, 1)[0]["onset"])
+    trials.close()
+    path = next(root.glob("sub-01/*/func/*run-01_events.tsv"))
+    with path.open(newline="") as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    for row in rows:
+        row["onset"] = str(float(row["onset"]) + 0.75)
+    with path.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, rows[0], delimiter="\t")
+        writer.writeheader()
+        writer.writerows(rows)
+    again = prepare(ds, root, tmp_path, quiet=True)
+    trials = Trials.open(again / "sub-01" / "trials.h5")
+    assert trials.onset[0] == float(shown(1, 1, 1)[0]["onset"]) + 0.75
+    trials.close()
+
+
 def test_recipes_and_manifest_agree():
     manifest = read_manifest("things-fmri")
     assert set(type(dataset()).recipes) == set(manifest.protocols)

@@ -1,7 +1,7 @@
 """What can be read from simulated recordings, against their signal-to-noise ratio.
 
-Simulates, preprocesses in memory (the filters and windows of `preprocessing/synthetic.py`, no
-scaling) and scores three decoders on the same test trials: the optimal observer, the informed
+Simulates, preprocesses in memory (M/EEG: the filters and windows of `preprocessing/synthetic.py`, no
+scaling; fMRI: its first-level model, responses centred in each run) and scores three decoders on the same test trials: the optimal observer, the informed
 observer and plain ridge onto the source features. The default `snr` of a modality is the one where
 the informed observer's single-trial top-1 is about 30 %.
 
@@ -20,15 +20,18 @@ from neurovis.config import resolve, to_dict
 from neurovis.progress import progress
 from neurovis.records import Stimuli, Trials
 from neurovis.signals.chain import Steps, process_run
+from neurovis.signals.fmri.glm import first_level
+from neurovis.signals.fmri.steps import FmriSteps
 from neurovis.signals.scaling import noise_covariance, whitener
+from neurovis.world import bold
 from neurovis.world.features import Features
+from neurovis.world.modality import Modality
 from neurovis.world.observers import observe
-from neurovis.world.recordings import make_subject, record
+from neurovis.world.recordings import record
 from neurovis.world.scenes import write_pictures
-from neurovis.world.sensors import Modality
 from neurovis.world.simulate import (
+    MODALITIES,
     Design,
-    n_samples,
     picture_features,
     pictures,
     schedule,
@@ -38,44 +41,76 @@ from neurovis.world.simulate import (
 STEPS = Steps(notch=(50.0, 100.0), scaling="none", clamp=None)
 
 
+FMRI = FmriSteps(
+    confounds=bold.MOTION, drift="polynomial", drift_order=3, high_pass=None, method="lss"
+)
+
+
 def simulated_trials(
     plan: Design, stimuli: Stimuli, features: Features, number: int, folder: Path, quiet: bool
 ) -> tuple[Trials, Path]:
     """Trials of one subject without a recording on disk, and the file of their truth."""
-    subject = make_subject(
-        number, plan.modality, features, plan.sfreq, plan.duration, plan.level, plan.seed
-    )
+    subject = plan.modality.subject(number, features, plan)
+    cut = betas_of if plan.modality.component == "fmri" else epochs_of
+    parts: dict[str, list] = {}
+    runs = schedule(plan, stimuli, number)
+    for count, events in enumerate(progress(runs, f"sub-{number:02d}", quiet=quiet)):
+        seed = [plan.seed, 37, number, count]
+        signal, kept, about = cut(subject, plan, events, features.z[events["row"]], seed)
+        onset = events["sample"] / plan.modality.rate(plan)
+        columns = {
+            "signal": signal,
+            "image": events["image"][kept],
+            "session": np.full(len(kept), f"{count // plan.n_runs + 1:02d}"),
+            "run": np.full(len(kept), f"{count % plan.n_runs + 1:02d}"),
+            "set": events["trial_type"][kept],
+            "onset": onset[kept],
+        }
+        for name, values in columns.items():
+            parts.setdefault(name, []).append(values)
+    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    trials = Trials(**joined, **about, subject=subject.label)
+    return trials, write_truth(subject, features, plan, folder)
+
+
+def epochs_of(subject, plan: Design, events: dict, z: np.ndarray, seed: list) -> tuple:
+    """Epochs of a run of M/EEG, the trials kept, and what is the same for all runs."""
     info = plan.modality.info(plan.sfreq)
     about = {
         "channel_name": np.array(info["ch_names"]),
         "channel_type": np.array(info.get_channel_types()),
         "channel_position": np.array([channel["loc"][:3] for channel in info["chs"]]),
     }
+    n_times = plan.modality.n_times(plan, events)
+    signal = record(subject, z, events["sample"], n_times, plan.sfreq, seed).astype(np.float32)
     marked = [info["ch_names"][subject.marked]]
-    parts: dict[str, list] = {k: [] for k in ("signal", "image", "session", "run", "set", "onset")}
-    runs = schedule(plan, stimuli, number)
-    for count, events in enumerate(progress(runs, f"sub-{number:02d}", quiet=quiet)):
-        seed = [plan.seed, 37, number, count]
-        z = features.z[events["row"]]
-        signal = record(
-            subject, z, events["sample"], n_samples(plan, events), plan.sfreq, seed
-        ).astype(np.float32)
-        onset = events["sample"] / plan.sfreq
-        run = process_run(STEPS, signal, plan.sfreq, onset, *about.values(), marked)
-        kept = run.kept
-        session = count // plan.n_runs
-        parts["signal"].append(run.signal)
-        parts["image"].append(events["image"][kept])
-        parts["session"].append(np.full(len(kept), f"{session + 1:02d}"))
-        parts["run"].append(np.full(len(kept), f"{count % plan.n_runs + 1:02d}"))
-        parts["set"].append(events["trial_type"][kept])
-        parts["onset"].append(onset[kept])
-    columns = {name: np.concatenate(values) for name, values in parts.items()}
-    trials = Trials(
-        **columns, **about, sfreq=STEPS.sfreq, tmin=STEPS.tmin, modality=plan.modality.datatype,
-        unit=plan.modality.unit, subject=subject.label, provenance={"steps": to_dict(STEPS)},
-    )  # fmt: skip
-    return trials, write_truth(subject, features, plan, folder)
+    onset = events["sample"] / plan.sfreq
+    run = process_run(STEPS, signal, plan.sfreq, onset, *about.values(), marked)
+    about |= {"sfreq": STEPS.sfreq, "tmin": STEPS.tmin, "modality": plan.modality.datatype}
+    return run.signal, run.kept, about | {
+        "unit": plan.modality.unit, "provenance": {"steps": to_dict(STEPS)}
+    }  # fmt: skip
+
+
+def betas_of(subject, plan: Design, events: dict, z: np.ndarray, seed: list) -> tuple:
+    """Betas of a run of fMRI in the regions that respond, centred, and the rest as `epochs_of`."""
+    onset, tr = events["sample"] / 1000, plan.modality.tr
+    n_volumes = int(np.ceil((onset[-1] + plan.soa + plan.modality.padding[1]) / tr))
+    signal, confounds = bold.record(subject, z, onset, n_volumes, seed)
+    keep = np.setdiff1d(subject.cortex.responds, subject.dead)
+    moved = np.stack([confounds[name] for name in FMRI.confounds], 1)
+    found = first_level(
+        signal[keep].T, tr, onset, events["duration"], events["image"], FMRI, moved, FMRI.confounds
+    )
+    centred = found.signal - found.signal.mean(0)
+    about = {
+        "channel_name": subject.cortex.name[keep],
+        "channel_type": np.full(len(keep), "voxel"),
+        "channel_position": subject.cortex.position[keep] / 1000,
+        "sfreq": 1 / tr, "tmin": 0.0, "modality": "fmri", "unit": "%",
+        "provenance": {"steps": to_dict(FMRI)},
+    }  # fmt: skip
+    return centred[:, :, None], np.arange(len(onset)), about
 
 
 def ridge(
@@ -124,20 +159,17 @@ def top1(similarity: np.ndarray, true: np.ndarray) -> float:
 def main() -> None:
     """Print one row per ratio and subject."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--modality", default="meg", choices=("meg", "eeg"))
+    parser.add_argument("--modality", default="meg", choices=MODALITIES)
     parser.add_argument("--snr", type=float, nargs="+")
     parser.add_argument("--n-subjects", type=int, default=2)
-    parser.add_argument("--n-train-concepts", type=int, default=200)
-    parser.add_argument("--n-test", type=int, default=200)
+    parser.add_argument("--n-train-concepts", type=int)
+    parser.add_argument("--n-test", type=int)
     parser.add_argument("--quiet", action="store_true")
     options = parser.parse_args()
     modality = resolve(Modality, options.modality)
-    design = Design(
-        modality=modality,
-        n_train_concepts=options.n_train_concepts,
-        n_test=options.n_test,
-        n_subjects=options.n_subjects,
-    )
+    words = {"n_train_concepts": options.n_train_concepts, "n_test": options.n_test}
+    words = {name: value for name, value in words.items() if value is not None}
+    design = Design(modality=modality, n_subjects=options.n_subjects, **words)
     names = ("optimal", "informed", "ridge")
     print("   snr  subject  " + "".join(f"{n:>10} {n + ' avg':>13}" for n in names) + "  top-1, %")
     with tempfile.TemporaryDirectory() as folder:

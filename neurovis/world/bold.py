@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pydantic
 
 from neurovis.errors import UsageError
 from neurovis.store import remove, says_disk_full, write_json
-from neurovis.world.cortex import MAPS, PATCHES, PICTURE, Cortex, make_cortex, smooth
+from neurovis.world.cortex import MAPS, PATCHES, PICTURE, SMOOTHNESS, Cortex, make_cortex, smooth
 from neurovis.world.features import Features
 from neurovis.world.modality import EVENT_COLUMNS, TASK, Modality, events_file
 
@@ -50,9 +50,9 @@ class Fmri(Modality, name="fmri"):
     unit = "%"
     default_snr = 0.3
     padding = (6.0, 15.0)
-    defaults = {
-        "n_runs": 12, "n_exemplars": 6, "n_test": 100, "test_repeats": 10, "soa": 3.0,
-        "soa_jitter": 0.5, "duration": 1.5, "sfreq": None, "trigger_lag": None,
+    defaults: ClassVar = {
+        "n_runs": 14, "n_exemplars": 5, "n_test": 100, "test_repeats": 8, "soa": 4.5, "soa_jitter": 1.0,
+        "duration": 1.0, "sfreq": None, "trigger_lag": None,
     }  # fmt: skip
 
     tr: float = pydantic.Field(1.5, ge=0.2, le=5)
@@ -427,7 +427,7 @@ def truth_of(subject: Subject, features: Features) -> tuple[dict, dict]:
         "feature_stage": features.stage,
         "channel_name": cortex.name,
         "index": cortex.index.astype(np.int16),
-        "affine": cortex.affine,
+        "position": (cortex.position / 1000).astype(np.float32),
         "region": cortex.region,
         "base": subject.base.astype(np.float32),
         "responds": rows.astype(np.int32),
@@ -436,7 +436,9 @@ def truth_of(subject: Subject, features: Features) -> tuple[dict, dict]:
         "field_centre": cortex.centre[rows].astype(np.float32),
         "field_size": cortex.size[rows].astype(np.float32),
         "bad": cortex.name[subject.dead],
-        "noise_pattern": subject.physiological,
+        "noise_pattern": np.concatenate(
+            [subject.physiological, subject.drift, subject.leak.astype(np.float32)], axis=1
+        ),
         "noise_white": subject.thermal,
         "response": subject.response,
     }
@@ -446,6 +448,7 @@ def truth_of(subject: Subject, features: Features) -> tuple[dict, dict]:
         "response_step": STEP,
         "response_delay": subject.delay,
         "picture_width": PICTURE,
+        "smoothness": SMOOTHNESS / 1000,
         "amplitude_jitter": AMPLITUDE_JITTER,
     }
     return data, attributes

@@ -17,10 +17,12 @@ from neurovis.world.features import CENTRES, Features
 CENTRE = np.array([0.0, -15.0, 8.0])
 RADII = np.array([66.0, 82.0, 58.0])
 """Centre and half axes of the brain, mm: x to the right, y to the front, z up."""
-FIELD = np.array([[-72.0, 72.0], [-100.0, 12.0], [-54.0, 70.0]])
-"""What the scanner's field of view covers, mm: the front of the brain is left out."""
+FIELD = np.array([[-72.0, 72.0], [-100.0, 0.0], [-56.0, 48.0]])
+"""What the scanner's field of view covers, mm: the front and the top of the brain are left out."""
 THICKNESS = 0.86
 """Grey matter lies beyond this share of the brain's radius."""
+SMOOTHNESS = 9.0
+"""How far along the cortex preferences stay alike: standard deviation of their Gaussian covariance, mm."""
 SHARED = 0.7
 """Share of the variance of voxels' preferences that subjects have in common."""
 ALONG = np.deg2rad(65)
@@ -46,7 +48,9 @@ PATCHES = {
     "places": (30, -54, 14, ("building", "plant")),
 }
 PATCH = ((0.0, 0.25, 0.75), 0.9)
-"""Shares of features, and response to any picture, of the patches."""
+RESPONSES = {name: (shares, always) for name, (shares, always, _) in MAPS.items()}
+RESPONSES |= dict.fromkeys(PATCHES, PATCH)
+"""Shares of features, and response to any picture, of every region."""
 
 
 @dataclass(frozen=True)
@@ -248,18 +252,18 @@ def _preferences(
     together = np.corrcoef(features.z.T)
     weight = np.zeros((n_voxels, len(stage)))
     n_maps = int((stage == "early").sum()) // len(CENTRES)
-    gain = mixed(n_maps, 10.0)
+    gain = mixed(n_maps, SMOOTHNESS)
     gain[:, 1] += 0.7  # contrast drives every early voxel
     field = features.field[stage == "early"]
     apart = np.linalg.norm(centre[:, None] - CENTRES, axis=2)
     pooled = np.exp(-0.5 * (apart / np.hypot(size, 0.15)[:, None]) ** 2)
     early = np.repeat(gain, len(CENTRES), 1) * np.nan_to_num(pooled)[:, field]
-    middle = mixed(int((stage == "intermediate").sum()), 9.0)
-    late = mixed(int((stage == "late").sum()), 9.0)
+    middle = mixed(int((stage == "intermediate").sum()), SMOOTHNESS)
+    late = mixed(int((stage == "late").sum()), SMOOTHNESS)
     for name, (_, _, _, kinds) in PATCHES.items():
         mine = region == name
         late[mine] += 1.5 * _prototype(kinds, late.shape[1])
-    shares = np.array([(MAPS[name] if name in MAPS else PATCH)[0] for name in region])
+    shares = np.array([RESPONSES[name][0] for name in region])
     for part, name, share in zip(
         (early, middle, late), ("early", "intermediate", "late"), shares.T
     ):
@@ -270,7 +274,7 @@ def _preferences(
     # some voxels respond much, others little
     strength = np.exp(0.4 * mixed(1, 8.0)[:, 0] + 0.3 * own.standard_normal(n_voxels))
     weight *= (strength / np.maximum(spread, 1e-6))[:, None]
-    always = np.array([(MAPS[name] if name in MAPS else PATCH)[1] for name in region])
+    always = np.array([RESPONSES[name][1] for name in region])
     return weight.astype(np.float32), always * strength * (1 + 0.2 * mixed(1, 8.0)[:, 0])
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from neurovis.errors import NeurovisError
 from neurovis.records import Trials
 from neurovis.signals.encoding import Moments, Noise, estimate_noise, regress
-from neurovis.store import read_h5
+from neurovis.store import open_h5, read_h5
 
 TRUTH_FORMAT = "neurovis-truth"
 BLOCK = 256
@@ -59,7 +59,7 @@ def identify(
 
 @dataclass(frozen=True)
 class Truth:
-    """What drives one subject's recordings, as `neurovis.world.simulate` stores it.
+    """What drives one subject's M/EEG, as `neurovis.world.simulate` stores it.
 
     The expected response of a channel is the sum over sources of
     ``topography * (weight @ z + constant) * course``.
@@ -78,23 +78,65 @@ class Truth:
     @classmethod
     def read(cls, path: str | Path) -> Truth:
         """Read what the simulation stored."""
-        from neurovis.store import open_h5
-
         names = tuple(f for f in cls.__dataclass_fields__ if f != "sfreq")
         with open_h5(path, TRUTH_FORMAT) as file:
             sfreq = float(file.attrs["sfreq"])
         return cls(**read_h5(path, TRUTH_FORMAT, names), sfreq=sfreq)
 
-    def rows(self, ids: Sequence[str]) -> np.ndarray:
-        """Rows of image ids; an unknown one is named."""
-        place = {image: row for row, image in enumerate(self.image)}
-        try:
-            return np.array([place[image] for image in ids])
-        except KeyError as error:
-            raise NeurovisError(
-                f"truth: image {error.args[0]!r} is not among its {len(place)} images; "
-                "use the truth of the same simulation."
-            ) from None
+
+def rows_of(known: Sequence[str], ids: Sequence[str]) -> np.ndarray:
+    """Rows of image ids in the truth; an unknown one is named."""
+    place = {image: row for row, image in enumerate(known)}
+    try:
+        return np.array([place[image] for image in ids])
+    except KeyError as error:
+        raise NeurovisError(
+            f"truth: image {error.args[0]!r} is not among its {len(place)} images; "
+            "use the truth of the same simulation."
+        ) from None
+
+
+@dataclass(frozen=True)
+class Model:
+    """What generates the trials of one subject.
+
+    Parameters
+    ----------
+    image : array of str (image,)
+    z : array (image, feature)
+    signals : callable
+        From trial numbers to an array (trial, channel, time), preprocessing undone where it can be.
+    response : callable
+        From rows of `image` to the expected signals (image, channel, time).
+    noise : Noise
+        Of a single trial.
+    """
+
+    image: np.ndarray
+    z: np.ndarray
+    signals: Callable[[np.ndarray], np.ndarray]
+    response: Callable[[np.ndarray], np.ndarray]
+    noise: Noise
+
+
+def sensor_model(trials: Trials, path: str | Path) -> Model:
+    """The model of MEG and EEG trials."""
+    known = Truth.read(path)
+    keep, topography = _channels(trials, known)
+    signals = physical(trials, keep)
+    course = _through_preprocessing(trials, known)
+    kernel = np.einsum("cs,st->sct", topography, course).astype(np.float32)
+    drive = (known.z @ known.weight.T + known.constant).astype(np.float32)
+    shown = rows_of(known.image, trials.image)
+
+    def response(images: np.ndarray) -> np.ndarray:
+        return np.tensordot(drive[images], kernel, 1)
+
+    def residuals() -> Iterator[np.ndarray]:
+        for index in blocks(np.arange(len(trials))):
+            yield signals(index) - response(shown[index])
+
+    return Model(known.image, known.z, signals, response, estimate_noise(residuals))
 
 
 def observe(
@@ -129,40 +171,34 @@ def observe(
     NeurovisError
         If an image or channel is unknown to the truth, or a row is empty.
     """
-    known = Truth.read(truth)
     train = np.asarray(train)
     for name, groups in (("train", [train]), ("rows", rows)):
         if not len(groups) or not all(len(group) for group in groups):
             raise NeurovisError(f"observe: {name} holds no trials; choose some for each.")
-    keep, topography = _channels(trials, known)
-    signals = physical(trials, keep)
-    course = _through_preprocessing(trials, known)
-    kernel = np.einsum("cs,st->sct", topography, course).astype(np.float32)
-    drive = (known.z @ known.weight.T + known.constant).astype(np.float32)
-    shown = known.rows(trials.image)
+    with open_h5(truth, TRUTH_FORMAT) as file:
+        modality = str(file.attrs.get("modality", ""))
+    if modality == "fmri":
+        from neurovis.world.betas import voxel_model
 
-    def response(images: np.ndarray) -> np.ndarray:
-        return np.tensordot(drive[images], kernel, 1)
-
-    def residuals() -> Iterator[np.ndarray]:
-        for index in _blocks(np.arange(len(trials))):
-            yield signals(index) - response(shown[index])
-
-    noise = estimate_noise(residuals)
+        model = voxel_model(trials, truth, train)
+    else:
+        model = sensor_model(trials, truth)
+    signals, noise = model.signals, model.noise
+    shown = rows_of(model.image, trials.image)
     seen = Moments.of(
-        known.z[shown[train]], (noise.whiten(signals(index)) for index in _blocks(train))
+        model.z[shown[train]], (noise.whiten(signals(index)) for index in blocks(train))
     )
     learned = regress(seen)
-    wanted = known.rows(gallery)
-    expected = noise.whiten(response(wanted) + noise.mean).reshape(len(wanted), -1)
-    mean, variance = learned.predict(known.z[wanted])
+    wanted = rows_of(model.image, gallery)
+    expected = noise.whiten(model.response(wanted) + noise.mean).reshape(len(wanted), -1)
+    mean, variance = learned.predict(model.z[wanted])
     out = {
         name: np.empty((len(rows), len(wanted)), np.float32)
         for name in ("optimal_observer", "informed_observer")
     }
     size = np.array([len(row) for row in rows])
     for n_averaged in np.unique(size):
-        for chunk in _blocks(np.flatnonzero(size == n_averaged)):
+        for chunk in blocks(np.flatnonzero(size == n_averaged)):
             white = _averages(chunk, rows, signals, noise)
             flat, turned = white.reshape(len(white), -1), learned.rotate(white)
             out["optimal_observer"][chunk] = identify(flat, expected, 0.0, n_averaged)
@@ -170,7 +206,8 @@ def observe(
     return out
 
 
-def _blocks(index: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
+def blocks(index: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
+    """Parts of an array, so many at a time."""
     for start in range(0, len(index), size):
         yield index[start : start + size]
 
@@ -187,7 +224,7 @@ def _averages(
     owner = np.repeat(np.arange(len(chunk)), [len(rows[i]) for i in chunk])
     np.add.at(share, (owner, which), 1 / len(rows[chunk[0]]))
     total = 0.0
-    for part in _blocks(np.arange(len(used))):
+    for part in blocks(np.arange(len(used))):
         total = total + np.tensordot(share[:, part], signals(used[part]), 1)
     return noise.whiten(total)
 
@@ -245,9 +282,7 @@ def physical(trials: Trials, keep: np.ndarray) -> Callable[[np.ndarray], np.ndar
     if "whitener" in stored:
         inverse = np.linalg.pinv(stored["whitener"][()].astype(float), rcond=1e-7, hermitian=True)
         matrices = (scale[:, :, None] * inverse)[:, keep].astype(np.float32)
-    member = np.zeros(len(trials), int)
-    if len(group) > 1:
-        member = np.array([int(np.flatnonzero(group == name)[0]) for name in trials.session])
+    member = member_of(trials, group, str(stored.attrs.get("by", "session")))
 
     def read(index: np.ndarray) -> np.ndarray:
         signal = trials.read(index)
@@ -262,3 +297,12 @@ def physical(trials: Trials, keep: np.ndarray) -> Callable[[np.ndarray], np.ndar
         return out
 
     return read
+
+
+def member_of(trials: Trials, group: np.ndarray, by: str) -> np.ndarray:
+    """Group of scaling of each trial: array of int (trial,)."""
+    if len(group) == 1:
+        return np.zeros(len(trials), int)
+    names = trials.recording if by == "recording" else trials.session
+    place = {name: number for number, name in enumerate(group.tolist())}
+    return np.array([place[name] for name in names.tolist()])

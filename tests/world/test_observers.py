@@ -212,7 +212,7 @@ def test_truth_is_what_recordings_contain(tmp_path):
     keep, topography = observers._channels(trials, known)
     course = observers._through_preprocessing(trials, known)
     drive = known.z @ known.weight.T + known.constant
-    shown = known.rows(trials.image)
+    shown = observers.rows_of(known.image, trials.image)
     response = np.einsum("cs,is,st->ict", topography, drive[shown], course)
     response -= response.mean(0)
     signal = trials.signal[:, keep].astype(float)

@@ -109,7 +109,7 @@ def read_all(root: Path, cold: bool) -> None:
                 pass
 
 
-def preprocess(root: Path) -> None:
+def preprocess(root: Path, n_jobs: int) -> None:
     """What ``neurovis preprocess nsd`` does."""
     from neurovis.config import resolve
     from neurovis.datasets import Dataset, load_datasets
@@ -117,7 +117,8 @@ def preprocess(root: Path) -> None:
 
     load_datasets()
     n = len(list((root / FOLDER).iterdir()))
-    prepare(resolve(Dataset, {"name": "nsd", "sessions": n}), root, root / "out", quiet=True)
+    dataset = resolve(Dataset, {"name": "nsd", "sessions": n})
+    prepare(dataset, root, root / "out", n_jobs=n_jobs, quiet=True)
 
 
 def peak_memory() -> float:
@@ -126,11 +127,12 @@ def peak_memory() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def measured(root: Path, what: str) -> tuple[float, float]:
+def measured(root: Path, what: str, n_jobs: int = 1) -> tuple[float, float]:
     """Seconds and peak MiB of one thing in a fresh process, caches dropped."""
     forget(root)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     command = [sys.executable, "-m", "experiments.benchmarks.nsd", "--measure", what]
+    command += ["--n-jobs", str(n_jobs)]
     done = subprocess.run(
         [*command, "--folder", root], env={**os.environ, **threads}, capture_output=True, text=True
     )
@@ -147,6 +149,7 @@ def main() -> None:
     parser.add_argument("--distinct", type=int, default=4, help="files written; the rest are links")
     parser.add_argument("--shape", type=int, nargs=3, default=(81, 104, 83))
     parser.add_argument("--n-voxels", type=int, default=15724)
+    parser.add_argument("--n-jobs", type=int, default=1, help="processes over sessions")
     parser.add_argument("--folder", type=Path, help="where there is room (9 GB at full size)")
     parser.add_argument("--measure", choices=["read", "preprocess"], help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -155,7 +158,7 @@ def main() -> None:
         if options.measure == "read":
             read_all(options.folder, cold=True)
         else:
-            preprocess(options.folder)
+            preprocess(options.folder, options.n_jobs)
         print(f"{time.perf_counter() - start:.3f} {peak_memory():.1f}")
         return
     root = Path(tempfile.mkdtemp(dir=options.folder)) / "nsd"
@@ -167,7 +170,7 @@ def main() -> None:
             root, shape, options.sessions, min(options.distinct, options.sessions)
         )
         read, _ = measured(root, "read")
-        made, memory = measured(root, "preprocess")
+        made, memory = measured(root, "preprocess", options.n_jobs)
         trials = next((root / "out").rglob("trials.h5")).stat().st_size
     finally:
         shutil.rmtree(root.parent)
@@ -177,8 +180,9 @@ def main() -> None:
         f"{options.n_voxels} of them wanted: {total / 1e9:.1f} GB of betas ({n} files written, the other "
         f"{options.sessions - n} hard links to them), caches dropped\n"
         f"{'reading every byte once':34s}{read:8.1f} s\n"
-        f"{'betas to trials.h5 and its page':34s}{made:8.1f} s{made / read:8.2f} x reading once\n"
-        f"{'peak memory':34s}{memory:8.0f} MiB\n"
+        f"{'betas to trials.h5 and its page':34s}{made:8.1f} s{made / read:8.2f} x reading once, "
+        f"{options.n_jobs} processes\n"
+        f"{'peak memory of the first process':34s}{memory:8.0f} MiB\n"
         f"{'trials.h5':34s}{trials / 1e9:8.2f} GB"
     )
 

@@ -357,6 +357,7 @@ def _evoked(setup: Setup) -> None:
             group.create_dataset("channel_name", data=names, dtype=h5py.string_dtype())
             group.create_dataset("channel_type", data=kinds, dtype=h5py.string_dtype())
             group["channel_position"] = recordings.channel_position[keep]
+            _voxels(trials, group)
             group.attrs.update(
                 {
                     "sfreq": trials.sfreq,
@@ -366,3 +367,10 @@ def _evoked(setup: Setup) -> None:
                     "modality": trials.modality,
                 }
             )
+
+
+def _voxels(trials: Any, group: Any) -> None:
+    """What preprocessing stated of the voxels of fMRI, beside their responses."""
+    file = getattr(trials.signal, "file", None)
+    if file is not None and "voxels" in file:
+        file.copy("voxels", group)

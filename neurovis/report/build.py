@@ -12,7 +12,7 @@ from pathlib import Path
 
 from neurovis import __version__
 from neurovis.progress import progress
-from neurovis.report import account, evoked, headline, pictures, reconstruction, sections
+from neurovis.report import account, evoked, headline, pictures, reconstruction, regions, sections
 from neurovis.report.markup import Markup, el
 from neurovis.report.material import Material, read
 from neurovis.report.pictures import Pictures
@@ -72,6 +72,7 @@ def parts(
         ("subjects", "Subject by subject", lambda: sections.subjects(material)),
         ("confusion", "What is taken for what", lambda: sections.confusion(material)),
         ("evoked", "Evoked responses", lambda: evoked.evoked(material)),
+        ("voxels", "Voxels and regions", lambda: regions.regions(material)),
         ("training", "Training", lambda: sections.training(material)),
         ("comparisons", "Comparisons and control", lambda: sections.comparisons(material)),
         ("scores", "All scores", lambda: sections.metrics(material)),

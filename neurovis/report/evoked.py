@@ -27,10 +27,11 @@ KINDS = {"mag": "MEG", "grad": "MEG, planar", "eeg": "EEG"}
 
 def evoked(material: Material) -> Markup | None:
     """Responses of every subject; the first two open."""
-    if not material.evoked:
+    shown = [one for one in material.evoked if (one.channel_type != "voxel").any()]
+    if not shown:
         return None
     parts = []
-    for number_, one in enumerate(material.evoked):
+    for number_, one in enumerate(shown):
         body = _subject(one)
         title = f"Subject {one.subject}: mean of {plural(one.n, 'test trial')}"
         if number_ < 2:

@@ -43,6 +43,32 @@ def named(system: str) -> str:
 
 
 @dataclass(frozen=True)
+class VoxelFacts:
+    """What is known of one subject's voxels.
+
+    Parameters
+    ----------
+    roi : dict of array of bool (voxel,)
+    stated : dict of array (voxel,)
+        ``noise_ceiling``, ``reliability``, ``tsnr``, where they are known.
+    ceiling : str
+        What the noise ceiling is.
+    index : array of int (voxel, 3) or None
+        Place in the volume; None on surfaces.
+    shape : tuple of int or None
+        Of the volume.
+    affine : array (4, 4) or None, mm
+    """
+
+    roi: dict[str, np.ndarray]
+    stated: dict[str, np.ndarray]
+    ceiling: str
+    index: np.ndarray | None
+    shape: tuple[int, ...] | None
+    affine: np.ndarray | None
+
+
+@dataclass(frozen=True)
 class Evoked:
     """Mean response of one subject to the test images.
 
@@ -56,6 +82,8 @@ class Evoked:
     unit : str
     n : int
         Trials averaged.
+    voxels : VoxelFacts, optional
+        Of fMRI.
     """
 
     subject: str
@@ -65,6 +93,7 @@ class Evoked:
     times: np.ndarray
     unit: str
     n: int
+    voxels: VoxelFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -311,10 +340,23 @@ def _evoked(path: Path) -> tuple[Evoked, ...]:
                 what = missing[0] if missing else "a finite evoked (channel, time)"
                 raise NeurovisError(f"{path}: {subject} lacks {what}; train anew to write it.")
             times = about["tmin"] + np.arange(data["evoked"].shape[1]) / about["sfreq"]
-            found.append(
-                Evoked(subject, times=times, unit=str(about["unit"]), n=int(about["n"]), **data)
-            )
+            voxels = _voxels(file[subject]["voxels"]) if "voxels" in file[subject] else None
+            about = {"unit": str(about["unit"]), "n": int(about["n"]), "voxels": voxels}
+            found.append(Evoked(subject, times=times, **about, **data))
     return tuple(found)
+
+
+def _voxels(group: Any) -> VoxelFacts:
+    """Voxels as preprocessing described them."""
+    shape = group.attrs.get("shape")
+    return VoxelFacts(
+        roi={name: member[()] for name, member in group["roi"].items()} if "roi" in group else {},
+        stated={n: group[n][()] for n in ("noise_ceiling", "reliability", "tsnr") if n in group},
+        ceiling=str(group.attrs.get("ceiling", "")),
+        index=group["index"][()] if "index" in group else None,
+        shape=None if shape is None else tuple(map(int, shape)),
+        affine=group.attrs.get("affine"),
+    )
 
 
 def _log(path: Path) -> list[dict[str, str]]:

@@ -124,6 +124,7 @@ background:linear-gradient(90deg,var(--back),var(--front));print-color-adjust:ex
 -webkit-print-color-adjust:exact}
 .maps{display:flex;flex-wrap:wrap;gap:6px 14px}
 .maps figure{width:min(30%,150px);text-align:center}.maps img{width:100%;height:auto;display:block}
+.slices{width:100%;height:auto;display:block}
 .matrix{margin:0 auto}
 .cell{fill:var(--ridge)}.cell.same{fill:var(--tower)}
 .outline{fill:none;stroke:var(--hair);stroke-width:.8}

@@ -11,6 +11,7 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,17 @@ class Recordings:
             subjects=self.subjects,
             outputs=outputs,
             tmin=float(self.times[0]),
+        )
+
+    def shape_of(self, subject: int, outputs: dict[str, int]) -> Shape:
+        """What a model of one subject alone is built from: its own channels."""
+        keep = np.flatnonzero(self.present[subject])
+        return replace(
+            self.shape(outputs),
+            channel_name=tuple(self.channel_name[i] for i in keep),
+            channel_type=tuple(self.channel_type[i] for i in keep),
+            channel_position=self.channel_position[keep],
+            subjects=(self.subjects[subject],),
         )
 
     def _load(self, subject: int, rows: Any) -> np.ndarray:

@@ -25,7 +25,13 @@ EXPERIMENT: dict[str, Any] = {
     "loss": {"name": "clip_mse", "weight": 0.75},
     "train": {"epochs": 6, "batch_size": 256, "lr": 3e-4, "average_weights": 0.9},
 }
-"""The experiment of ``neurovis demo``, also written to ``OUT/demo.yaml``."""
+"""The experiment of ``neurovis demo``, also written to ``OUT/demo-MODALITY.yaml``."""
+
+BY_MODALITY: dict[str, dict[str, Any]] = {
+    # chosen on validation images: thousands of voxels, one sample each, neighbours alike
+    "fmri": {"brain": {"name": "ridge", "smoothness": 0.006}, "control": "baseline"},
+}
+"""What is another in the experiment of a modality."""
 
 
 def demo(
@@ -42,7 +48,7 @@ def demo(
     ----------
     out : path
         Folder for everything; the same command goes on with what is in it.
-    modality : {"meg", "eeg"}
+    modality : {"meg", "eeg", "fmri"}
     n_jobs : int
         Processes for simulation and preprocessing.
     quiet : bool
@@ -80,7 +86,8 @@ def demo(
     dataset = resolve(Dataset, "synthetic")
     prepared = prepare(dataset, world, out, n_jobs=n_jobs, quiet=quiet)
 
-    content = {**EXPERIMENT, **(experiment or {}), "data": {"path": prepared.as_posix()}}
+    own = BY_MODALITY.get(modality, {})
+    content = {**EXPERIMENT, **own, **(experiment or {}), "data": {"path": prepared.as_posix()}}
     content["name"] = f"demo-{modality}"
     yaml = out / f"demo-{modality}.yaml"
     write_yaml(yaml, content)

@@ -184,7 +184,7 @@ def closed_form(
             continue
         keep = recordings.present[number]
         signal = recordings.averages([items[i] for i in mine])[:, keep]
-        model = brain.build(None).fit(signal, truth[mine])
+        model = brain.build(recordings.shape_of(number, widths)).fit(signal, truth[mine])
         for start in range(0, len(asked), 512):
             block = asked[start : start + 512]
             signal = recordings.averages([rows.items[i] for i in block])[:, keep]

@@ -14,7 +14,7 @@ import numpy as np
 import pydantic
 
 from neurovis.brain.base import BrainEncoder, Shape
-from neurovis.errors import NeurovisError
+from neurovis.errors import NeurovisError, UsageError
 
 
 class Ridge(BrainEncoder, name="ridge"):
@@ -25,16 +25,44 @@ class Ridge(BrainEncoder, name="ridge"):
     log10_low, log10_high : float
         Range of penalties, relative to the mean eigenvalue of the row kernel.
     n_penalties : int
+    smoothness : float, m
+        Channels that lie within about this of each other are taken to have alike weights, as voxels
+        of one region have: a Gaussian kernel with this standard deviation; 0 for none.
     """
 
     closed_form: ClassVar[bool] = True
     log10_low: float = -3.0
     log10_high: float = 4.0
     n_penalties: pydantic.PositiveInt = 15
+    smoothness: float = pydantic.Field(0.0, ge=0, le=0.1)
 
     def build(self, shape: Shape | None = None) -> RidgeModel:
-        """Build the unfitted model; the shape is taken from the data."""
-        return RidgeModel(np.logspace(self.log10_low, self.log10_high, self.n_penalties))
+        """Build the unfitted model; of the shape only positions count, where weights are smooth."""
+        penalties = np.logspace(self.log10_low, self.log10_high, self.n_penalties)
+        if not self.smoothness:
+            return RidgeModel(penalties)
+        if shape is None or not np.isfinite(shape.channel_position).all():
+            raise UsageError(
+                "ridge.smoothness: expected channels with known positions, found some without; set "
+                "smoothness=0."
+            )
+        return RidgeModel(penalties, neighbours(shape.channel_position, self.smoothness))
+
+
+def neighbours(position: np.ndarray, smoothness: float) -> np.ndarray:
+    """Gaussian kernel of distances (channel, channel) float32, columns of unit norm.
+
+    Parameters
+    ----------
+    position : array (channel, 3), m
+    smoothness : float, m
+        Standard deviation.
+    """
+    position = np.asarray(position, np.float64) / smoothness
+    square = (position**2).sum(1)
+    apart = square[:, None] + square - 2 * position @ position.T
+    kernel = np.exp(-apart.clip(0) / 2)
+    return (kernel / np.linalg.norm(kernel, axis=0)).astype(np.float32)
 
 
 class RidgeModel:
@@ -44,6 +72,9 @@ class RidgeModel:
     ----------
     penalties : array (penalty,)
         Relative to the mean eigenvalue of the centred row kernel.
+    kernel : array (channel, channel), optional
+        Weights are sums of its columns, of which the penalty counts the squares: their prior
+        covariance over channels is ``kernel @ kernel.T``.
 
     Attributes
     ----------
@@ -55,8 +86,9 @@ class RidgeModel:
         Share of variance explained in left-out rows.
     """
 
-    def __init__(self, penalties: np.ndarray):
+    def __init__(self, penalties: np.ndarray, kernel: np.ndarray | None = None):
         self.penalties = np.asarray(penalties, float)
+        self.kernel = kernel
 
     def fit(self, signal: np.ndarray, target: np.ndarray) -> RidgeModel:
         """Fit on training rows.
@@ -76,10 +108,12 @@ class RidgeModel:
                 f"ridge: expected at least 3 rows with one target each, found {len(signal)} signals "
                 f"and {len(target)} targets; check the split."
             )
-        signal = np.asarray(signal, np.float32).reshape(len(signal), -1)
+        signal = np.asarray(signal, np.float32)
+        plain_mean = signal.mean(0).ravel()
+        signal = self._through_kernel(signal).reshape(len(signal), -1)
         target = np.asarray(target, np.float64)
         mean = signal.mean(0)
-        self.signal_mean_, target_mean = mean, target.mean(0)
+        self.signal_mean_, target_mean = plain_mean, target.mean(0)
         tall = signal.shape[1] < len(signal)
         kind = np.float64 if tall else np.float32
         x, y = (signal - mean).astype(kind, copy=False), target - target_mean
@@ -103,9 +137,24 @@ class RidgeModel:
         variance = np.maximum((y**2).mean(0), 1e-12)
         self.explained_ = 1 - error.min(0) / variance
         dual = rotated / (value[:, None] + self.penalty_[None] * scale)
-        self.coef_ = (x.T @ (vector @ dual).astype(kind)).astype(np.float32, copy=False)
-        self.intercept_ = (target_mean - mean @ self.coef_).astype(np.float32)
+        coef = (x.T @ (vector @ dual).astype(kind)).astype(np.float32, copy=False)
+        if self.kernel is not None:
+            coef = (self.kernel @ coef.reshape(len(self.kernel), -1)).reshape(coef.shape)
+        self.coef_ = coef
+        self.intercept_ = (target_mean - plain_mean @ self.coef_).astype(np.float32)
         return self
+
+    def _through_kernel(self, signal: np.ndarray) -> np.ndarray:
+        if self.kernel is None:
+            return signal
+        if signal.ndim < 2 or signal.shape[1] != len(self.kernel):
+            raise NeurovisError(
+                f"ridge: expected {len(self.kernel)} channels, as smoothness was set up for, found "
+                f"{signal.shape[1:]}; fit the channels whose positions were given."
+            )
+        if signal.ndim == 2:
+            return signal @ self.kernel
+        return np.einsum("rct,cd->rdt", signal, self.kernel, optimize=True)
 
     def predict(self, signal: np.ndarray) -> np.ndarray:
         """Predict targets: array (row, dim) float32."""

@@ -48,7 +48,7 @@ class Fmri(Modality, name="fmri"):
     datatype = "func"
     ending = "bold.nii.gz"
     unit = "%"
-    default_snr = 0.3
+    default_snr = 0.055
     padding = (6.0, 15.0)
     defaults: ClassVar = {
         "n_runs": 14, "n_exemplars": 5, "n_test": 100, "test_repeats": 8, "soa": 4.5, "soa_jitter": 1.0,

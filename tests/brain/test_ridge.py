@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurovis.brain.ridge import Ridge, RidgeModel
+from neurovis.brain.base import Shape
+from neurovis.brain.ridge import Ridge, RidgeModel, neighbours
 from neurovis.config import build
 from neurovis.errors import NeurovisError, UsageError
 
@@ -138,3 +139,42 @@ def test_many_rows_cost_what_their_features_cost():
     tracemalloc.stop()
     assert peak < 2**25  # the kernel of the rows alone would take nine times as much
     assert (found.explained_[:2] > 0.5).all()
+
+
+def test_smooth_weights_are_ridge_with_their_prior_covariance():
+    """The dual form with kernel x C x', C the prior covariance over channels, gives the same predictions."""
+    rng = np.random.default_rng(4)
+    position = 0.01 * rng.standard_normal((15, 3))
+    x, new = rng.standard_normal((40, 15, 2)), rng.standard_normal((6, 15, 2))
+    y = rng.standard_normal((40, 3))
+    model = RidgeModel(np.array([0.3]), neighbours(position, 0.008)).fit(x, y)
+    apart = np.linalg.norm(position[:, None] - position, axis=2)
+    kernel = np.exp(-((apart / 0.008) ** 2) / 2)
+    kernel /= np.sqrt((kernel**2).sum(0))
+    prior = np.kron(kernel @ kernel.T, np.eye(2))
+    flat, other = (a.reshape(len(a), -1) - x.mean(0).ravel() for a in (x, new))
+    gram = flat @ prior @ flat.T
+    penalty = 0.3 * np.trace(gram) / len(gram)
+    dual = np.linalg.solve(gram + penalty * np.eye(40), y - y.mean(0))
+    expected = other @ prior @ flat.T @ dual + y.mean(0)
+    np.testing.assert_allclose(model.predict(new), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_smooth_weights_find_what_neighbours_share():
+    rng = np.random.default_rng(5)
+    position = np.stack(np.meshgrid(*[np.arange(12.0)] * 2, [0.0]), -1).reshape(-1, 3) * 0.003
+    weight = neighbours(position, 0.008) @ rng.standard_normal((144, 4))
+    y = rng.standard_normal((360, 4))
+    x = (y @ weight.T + 8 * rng.standard_normal((360, 144)))[:, :, None]
+    shape = Shape(1, 1.0, ("v",) * 144, ("voxel",) * 144, position, ("01",), {"t": 4})
+    explained = {}
+    for smoothness in (0.0, 0.006):
+        model = Ridge(smoothness=smoothness).build(shape).fit(x[:200], y[:200])
+        explained[smoothness] = 1 - ((model.predict(x[200:]) - y[200:]) ** 2).mean() / y[200:].var()
+    assert explained[0.006] > explained[0.0] + 0.1
+    unknown = Shape(1, 1.0, ("v",), ("voxel",), np.full((1, 3), np.nan), ("01",), {"t": 4})
+    for missing in (None, unknown):
+        with pytest.raises(UsageError, match="smoothness: expected channels with known positions"):
+            Ridge(smoothness=0.006).build(missing)
+    with pytest.raises(NeurovisError, match="expected 144 channels"):
+        Ridge(smoothness=0.006).build(shape).fit(x[:, :100], y)

@@ -203,6 +203,11 @@ def limits(setup: Setup, rows: Rows) -> Iterator[tuple[str, dict[str, np.ndarray
     truths = [recordings.folder / f"sub-{s}" / "truth.h5" for s in recordings.subjects]
     if split.unit != "image" or not all(path.is_file() for path in truths):
         return
+    first = recordings.trials[0]
+    value = first.provenance.get("steps", {}).get("value")
+    if first.modality == "fmri" and (first.signal.shape[2] != 1 or value == "t"):
+        say("no limits: they are known for betas in percent or raw alone", setup.quiet)
+        return
     from neurovis.world.observers import observe
 
     gallery = np.unique(rows.image)
@@ -297,7 +302,7 @@ def _pictures(setup: Setup, shown: np.ndarray) -> None:
     images, pictures = [], []
     for image in [*shown, *others]:
         files = stimuli.files(int(stimuli.index(image)[0]))
-        if not all(path.is_file() for path in files[:4]):
+        if not files or not all(path.is_file() for path in files[:4]):
             continue
         tiles = [Image.open(path).convert("RGB") for path in files[:4]]
         picture = tiles[0] if len(tiles) == 1 else _sheet(tiles)

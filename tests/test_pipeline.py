@@ -31,7 +31,11 @@ EXPERIMENT = {
     "train": {"epochs": 3, "batch_size": 64},
     "device": "cpu",
 }
-MODALITIES = {"meg": ["n_subjects=2", "modality.n_chans=24"], "eeg": []}
+MODALITIES = {
+    "meg": ["n_subjects=2", "modality.n_chans=24"],
+    "eeg": [],
+    "fmri": ["n_subjects=2", "modality.voxel_size=7", "sfreq=null", "snr=0.4"],
+}
 
 
 def neurovis(*words) -> str:

@@ -284,7 +284,8 @@ def _gallery_text(
     gallery: np.ndarray, stimuli: Stimuli, folds: tuple[Split, ...], category: bool
 ) -> str:
     if category and stimuli.category[stimuli.index(gallery)].any():
-        return f"{len(gallery)} categories (mean of the pictures of each)"
+        known = any(stimuli.path[row] for row in stimuli.index(gallery))
+        return f"{len(gallery)} categories" + (" (mean of the pictures of each)" if known else "")
     tested = {i for fold in folds if fold.unit == "image" for i in fold.test}
     kind = "test images" if tested.issuperset(gallery.tolist()) else "images"
     return f"{len(gallery)} {kind} (shown image)"

@@ -94,7 +94,7 @@ class Stimuli:
     image : array of str (image,)
         Unique ids.
     path : list of tuple of str (image,)
-        Files, relative to `folder`; several only where a stimulus is a category.
+        Files, relative to `folder`; several, or none, only where a stimulus is a category.
     sha256 : array of str (image,)
         Checksum of the file (of the joined checksums for a category); may be empty.
     width, height : array of int (image,)
@@ -160,8 +160,11 @@ class Stimuli:
 
     @property
     def category(self) -> np.ndarray:
-        """Whether each stimulus is known by category alone: array of bool (image,)."""
-        return np.array([len(p) > 1 for p in self.path])
+        """Whether each stimulus is known by category alone: array of bool (image,).
+
+        It has several pictures, or none: a picture that is merely not there keeps its path.
+        """
+        return np.array([len(p) != 1 for p in self.path])
 
     def index(self, ids: Any) -> np.ndarray:
         """Rows of image ids; an unknown id is named."""

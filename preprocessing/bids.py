@@ -161,6 +161,22 @@ class Bids(FromTable, SensorData, VoxelData, name="bids"):
             path = self.events_file(root, recording.file)
             yield recording.subject, path, read_table(path, ["onset"])
 
+    def companions(self, root: Path, recording: Recording) -> list[Path]:
+        """Events elsewhere, masks, regions, TR and confounds of a BOLD run."""
+        file = recording.file
+        if not bids_func.is_bold(file):
+            return []
+        out = [self.events_file(root, file)]
+        for pattern in (self.mask, self.rois):
+            out += bids_func.globbed(root, pattern, recording.subject) if pattern else []
+        derivatives = self._derivatives(root)
+        for tree in [root] if derivatives is None else [derivatives, root]:
+            out.append(bids_func.nearest(file, tree, "bold.json"))
+        out.append(bids_func.brain_beside(file))
+        if self.fmri.confounds:
+            out += bids_func.confounds_tables(file, root, derivatives)
+        return [path for path in out if path is not None and path.is_file()]
+
     def write_subject(self, root: Path, recordings: list[Recording], *rest: Any) -> dict[str, Any]:
         """Write one subject, by what its recordings are."""
         kind = VoxelData if bids_func.is_bold(recordings[0].file) else SensorData

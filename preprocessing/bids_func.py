@@ -177,7 +177,7 @@ def subject_voxels(
     elif brain is not None:
         inside = read_map(brain, first)
     else:
-        masks = [p for r in runs if (p := _brain_beside(r.file)) is not None]
+        masks = [p for r in runs if (p := brain_beside(r.file)) is not None]
         if len(masks) == len(runs):
             inside = np.all([np.nan_to_num(read_map(p, first)) != 0 for p in masks], axis=0)
         else:
@@ -186,29 +186,35 @@ def subject_voxels(
     return voxels_in(np.nan_to_num(inside) != 0, first, named, "" if space in OWN else space)
 
 
-def _brain_beside(file: Path) -> Path | None:
+def brain_beside(file: Path) -> Path | None:
+    """The brain mask that fMRIPrep writes beside a run."""
     stem = re.sub(r"_desc-[^_.]+", "", file.name)
     path = file.with_name(re.sub(r"_bold\.nii(\.gz)?$", "_desc-brain_mask.nii.gz", stem))
     return path if path.is_file() else None
 
 
-def confounds_of(file: Path, root: Path, derivatives: Path | None) -> Path:
-    """The confounds table of a run, wherever derivatives hold it.
-
-    Raises
-    ------
-    NeurovisError
-        If there is none, or several.
-    """
+def confounds_tables(file: Path, root: Path, derivatives: Path | None) -> list[Path]:
+    """Confounds tables of a run, wherever derivatives hold them."""
     mine = {k: v for k, v in entities(file).items() if k in TIME}
     base = [derivatives] if derivatives is not None else sorted((root / "derivatives").glob("*"))
-    found = [
+    return [
         path
         for folder in base
         for name in ("timeseries", "regressors")
         for path in sorted(folder.glob(f"sub-{mine['sub']}/**/*_desc-confounds_{name}.tsv"))
         if {k: v for k, v in entities(path).items() if k in TIME} == mine
     ]
+
+
+def confounds_of(file: Path, root: Path, derivatives: Path | None) -> Path:
+    """The confounds table of a run.
+
+    Raises
+    ------
+    NeurovisError
+        If there is none, or several.
+    """
+    found = confounds_tables(file, root, derivatives)
     if len(found) != 1:
         raise NeurovisError(
             f"{file.name}: {len(found)} tables *_desc-confounds_timeseries.tsv of this run in "

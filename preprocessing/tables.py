@@ -222,3 +222,29 @@ def numbers(table: Any, column: str, path: Path) -> np.ndarray:
             "correct the line or leave it out with where."
         )
     return values.to_numpy(float)
+
+
+def categories(names: Sequence[str]) -> Stimuli:
+    """Stimuli of which the category alone is known, and no picture.
+
+    Parameters
+    ----------
+    names : sequence of str
+        With repeats, in any order.
+
+    Raises
+    ------
+    NeurovisError
+        If there are fewer than two.
+    """
+    names = np.unique(np.asarray(names, str))
+    if len(names) < 2:
+        raise NeurovisError(
+            f"stimuli: found {len(names)} categories ({', '.join(names)}), expected at least two; check "
+            "the labels and what is taken for rest."
+        )
+    nothing = np.zeros(len(names), int)
+    return Stimuli(
+        names, [()] * len(names), np.full(len(names), ""), nothing, nothing, names,
+        np.full(len(names), "train"),
+    )  # fmt: skip

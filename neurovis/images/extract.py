@@ -24,6 +24,7 @@ import numpy as np
 from neurovis.config import fingerprint
 from neurovis.errors import NeurovisError
 from neurovis.images.base import Encoder, ImageEncoder, open_picture
+from neurovis.images.category import Category
 from neurovis.images.names import encoder as encoder_of
 from neurovis.progress import progress, say
 from neurovis.records import Embeddings, Stimuli
@@ -76,6 +77,8 @@ def embed(
         stimuli = Stimuli.read(stimuli)
     if batch_size < 1:
         raise NeurovisError(f"batch_size: expected 1 or more, found {batch_size}; give another.")
+    if isinstance(config, Category):
+        return _categories(config, stimuli, Path(out), quiet)
     built = config.build()
     identity = config.identity(built.weights)
     rows, places = _rows(stimuli)
@@ -113,6 +116,23 @@ def embed(
             path.unlink()
         if blocks.is_dir():
             blocks.rmdir()
+    return folder
+
+
+def _categories(config: Category, stimuli: Stimuli, out: Path, quiet: bool) -> Path:
+    """Vectors that need no picture."""
+    identity, concepts = config.identity(""), stimuli.concept.tolist()
+    folder = artefact_path(
+        out, "embeddings", config.label, identity, stimuli.image.tolist(), concepts
+    )
+    if is_complete(folder):
+        say(f"{folder.name}: complete, nothing to do", quiet)
+        return folder
+    inputs = {"stimuli": fingerprint(stimuli.image.tolist(), concepts)}
+    with artefact(folder, identity, inputs) as partial:
+        data = {"vector": config.of_stimuli(stimuli), "image": stimuli.image}
+        path = partial / "embeddings.h5"
+        write_h5(path, "neurovis-embeddings", data, encoder=json.dumps(identity))
     return folder
 
 

@@ -206,10 +206,10 @@ def test_confounds_help_and_must_be_there(bids, copy, tmp_path):
     path = next(copy.glob("derivatives/fmriprep/**/*run-02_desc-confounds*"))
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(NeurovisError, match=r"run-02_desc-confounds.*109 rows, expected 110"):
-        made(copy, tmp_path / "other")
+        made(copy, tmp_path)
     path.unlink()
     with pytest.raises(NeurovisError, match=r"run-02_bold.nii.gz: 0 tables .*confounds"):
-        made(copy, tmp_path / "other")
+        made(copy, tmp_path)
 
 
 def test_runs_left_out_in_turn_by_category(bids, copy, tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,21 +36,59 @@ def read_confounds(
     NeurovisError
         If a name matches nothing, a value is missing, or there are not as many rows as volumes.
     """
-    from fnmatch import fnmatchcase
-
     import pandas as pd
 
-    path = Path(path)
-    if not path.is_file():
-        raise NeurovisError(
-            f"{path}: no such confounds table; fetch the derivatives, or set confounds=[]."
-        )
+    path = _present(path)
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     except (ValueError, UnicodeDecodeError) as error:
         raise NeurovisError(
             f"{path}: cannot be read as a table ({error}); make it anew."
         ) from error
+    return _chosen(path, table, wanted, n_volumes, 2)
+
+
+def read_columns(
+    path: str | Path, names: Sequence[str], wanted: Sequence[str], n_volumes: int
+) -> tuple[np.ndarray, list[str]]:
+    """The same from columns of numbers without a head, such as motion parameters.
+
+    Parameters
+    ----------
+    path : path
+    names : sequence of str
+        Of the columns.
+    wanted, n_volumes
+        As in `read_confounds`.
+    """
+    import pandas as pd
+
+    path = _present(path)
+    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(names):
+            raise NeurovisError(
+                f"{path}: line {number} has {len(row)} values, expected {len(names)}; make it anew."
+            )
+    return _chosen(path, pd.DataFrame(rows, columns=list(names)), wanted, n_volumes, 1)
+
+
+def _present(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise NeurovisError(
+            f"{path}: no such confounds table; fetch the derivatives, or set confounds=[]."
+        )
+    return path
+
+
+def _chosen(
+    path: Path, table: Any, wanted: Sequence[str], n_volumes: int, first_line: int
+) -> tuple[np.ndarray, list[str]]:
+    from fnmatch import fnmatchcase
+
+    import pandas as pd
+
     names: list[str] = []
     for pattern in wanted:
         found = [c for c in table.columns if fnmatchcase(c, pattern)]
@@ -65,7 +104,7 @@ def read_confounds(
     if missing[1:].any():
         row, column = np.argwhere(missing[1:])[0]
         raise NeurovisError(
-            f"{path}: line {row + 3}: {names[column]} is {table[names[column]].iloc[row + 1]!r}, expected "
+            f"{path}: line {row + 1 + first_line}: {names[column]} is {table[names[column]].iloc[row + 1]!r}, expected "
             "a number; leave the column out of confounds."
         )
     values = np.where(missing, np.nan, values)

@@ -192,8 +192,8 @@ class SensorData(Dataset):
         log = write_epochs(
             epochs, self.steps, recordings, self.read, root, stimuli, self.component, workers, quiet
         )
-        write_trials(folder / "trials.h5", self.steps, split, epochs, log)
-        epochs.unlink()
+        write_trials(folder / "trials.h5", self.steps, split, epochs, log, workers.n_jobs)
+        epochs.unlink(missing_ok=True)
         write_page(folder / "qc.html", log, to_dict(self.steps))
         return log.summary()
 

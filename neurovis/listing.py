@@ -53,8 +53,18 @@ REQUIRED = [
     "tqdm",
     "matplotlib",
     "pooch",
+    "requests",
 ]
-OPTIONAL = {"edfio": "formats", "pybv": "formats", "eeglabio": "formats", "tensorboard": "log"}
+OPTIONAL = {
+    "nilearn": "fmri",
+    "nibabel": "fmri",
+    "submitit": "slurm",
+    "pyarrow": "parquet",
+    "edfio": "formats",
+    "pybv": "formats",
+    "eeglabio": "formats",
+    "tensorboard": "log",
+}
 
 
 def family(name: str) -> type[Family]:

@@ -82,7 +82,8 @@ def prepare(
     recordings = dataset.recordings(root)
     if not recordings:
         raise NeurovisError(
-            f"{root}: found no recording that {dataset.component!r} reads; check root and options."
+            f"{root}: found no recording that {dataset.component!r} reads; check root and options, "
+            f"or see: neurovis doctor {dataset.component.replace('_', '-')} --root {root}"
         )
     subjects = _select(subject, list(dict.fromkeys(r.subject for r in recordings)))
     stimuli = dataset.stimuli(root)
@@ -172,7 +173,8 @@ def _mark(file: Path) -> str:
     if not file.exists():
         return "missing"
     if file.is_dir():
-        parts = sorted(p for p in file.rglob("*") if p.is_file())
+        inside = sorted(p for p in file.rglob("*") if p.is_file())
+        parts = [*inside, *_events_beside(file)]
     else:
         parts = [file, *file.parent.glob(f"{file.stem}.*"), *_events_beside(file)]
     for part in dict.fromkeys(parts):
@@ -253,8 +255,7 @@ def prepare_subject(
             target / "qc.json", {"format": "neurovis-qc", "format_version": 1, "inputs": mark, **qc}
         )
     n = sum(run["trials"] for run in qc["runs"])
-    kind = "voxels" if "voxels" in qc else "channels"
-    say(f"sub-{subject}: {n} trials, {len(qc['dropped'])} {kind} dropped", quiet)
+    say(f"sub-{subject}: {n} trials, {len(qc['dropped'])} dropped of what was recorded", quiet)
 
 
 def main(name: str, argv: Sequence[str] | None = None) -> int:
@@ -281,6 +282,41 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parts(cls: type[Dataset]) -> dict[str, Any]:
+    """Fields that are configs themselves, such as the steps, and their fields."""
+    fields = cls.model_fields.items()
+    return {f: type(v.default).model_fields for f, v in fields if isinstance(v.default, Config)}
+
+
+def parser(name: str, prog: str) -> argparse.ArgumentParser:
+    """Options that all datasets share, and in the help those of one of them."""
+    cls = load_datasets()[name]
+    fields, inner = cls.model_fields, _parts(cls)
+    of_parts = "; ".join(f"of {part}: {', '.join(names)}" for part, names in inner.items())
+    made = argparse.ArgumentParser(
+        prog=prog,
+        allow_abbrev=False,
+        description=f"Preprocess {name!r} recordings into OUT/prepared.",
+        epilog=f"recipes: {', '.join(cls.recipes)}. Options of the dataset: "
+        f"{', '.join(f for f in fields if f not in inner)}; {of_parts}; as --option value or key=value. "
+        f"Example: {prog} --root raw --out out --subject 1 --recipe clean",
+    )
+    made.add_argument("--root", required=True, help="where the raw recordings are")
+    made.add_argument("--out", required=True, help="goes to OUT/prepared/...")
+    made.add_argument("--subject", action="append", help="only this one; repeatable")
+    made.add_argument("--recipe", help=f"named set of options: {', '.join(cls.recipes)}")
+    made.add_argument("--config", help="YAML with options")
+    made.add_argument(
+        "--n-jobs", type=int, default=2, help="processes, over subjects and runs (default 2)"
+    )
+    made.add_argument("--cluster", default="none", help="slurm: one array job over subjects")
+    made.add_argument("--partition", default="", help="of the cluster")
+    made.add_argument("--quiet", action="store_true", help="no progress")
+    made.add_argument("--print-config", action="store_true", help="print the options and stop")
+    made.add_argument("--debug", action="store_true", help="traceback on errors")
+    return made
+
+
 def command(name: str, argv: Sequence[str], prog: str) -> None:
     """Run ``neurovis preprocess DATASET``.
 
@@ -294,35 +330,12 @@ def command(name: str, argv: Sequence[str], prog: str) -> None:
     prog : str
         How the command is called.
     """
-    cls = load_datasets()[name]
-    fields = cls.model_fields
-    inner = {
-        f: type(v.default).model_fields for f, v in fields.items() if isinstance(v.default, Config)
-    }
-    of_parts = "; ".join(f"of {part}: {', '.join(names)}" for part, names in inner.items())
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        allow_abbrev=False,
-        description=f"Preprocess {name!r} recordings into OUT/prepared.",
-        epilog=f"recipes: {', '.join(cls.recipes)}. Options of the dataset: "
-        f"{', '.join(f for f in fields if f not in inner)}; {of_parts}; as --option value or key=value. "
-        f"Example: {prog} --root raw --out out --subject 1 --recipe clean",
-    )
-    parser.add_argument("--root", required=True, help="where the raw recordings are")
-    parser.add_argument("--out", required=True, help="goes to OUT/prepared/...")
-    parser.add_argument("--subject", action="append", help="only this one; repeatable")
-    parser.add_argument("--config", help="YAML with options")
-    parser.add_argument(
-        "--n-jobs", type=int, default=2, help="processes, over subjects and runs (default 2)"
-    )
-    parser.add_argument("--cluster", default="none", help="slurm: one array job over subjects")
-    parser.add_argument("--partition", default="", help="of the cluster")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.add_argument("--print-config", action="store_true", help="print the options and stop")
-    parser.add_argument("--debug", action="store_true", help="traceback on errors")
-    options, rest = parser.parse_known_args(argv)
+    fields = load_datasets()[name].model_fields
+    inner = _parts(load_datasets()[name])
+    options, rest = parser(name, prog).parse_known_args(argv)
     given = load_yaml(options.config) if options.config else {}
     words = _overrides(rest, fields, inner, [f"--{name}" for name in vars(options)])
+    words += [f"recipe={options.recipe}"] if options.recipe else []
     dataset = resolve(Dataset, override({**given, "name": name}, words))
     if options.print_config:
         import yaml

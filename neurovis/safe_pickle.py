@@ -14,6 +14,7 @@ import math
 import pickle
 import re
 import struct
+import weakref
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -76,8 +77,22 @@ class _Stretch:
             return handle.read(self.size)
 
     def array(self, kind: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-        mapped = np.memmap(self.path, kind, "r", self.start, shape, order)
+        content = _whole(self.path)[self.start : self.start + self.size]
+        mapped = content.view(kind).reshape(shape, order=order)
         return mapped if self.lazy else np.array(mapped)
+
+
+_WHOLE: weakref.WeakValueDictionary[tuple, np.memmap] = weakref.WeakValueDictionary()
+
+
+def _whole(path: Path) -> np.memmap:
+    """One map of a file for all of its arrays: every map of its own would cost a file descriptor."""
+    state = path.stat()
+    key = path, state.st_ino, state.st_size, state.st_mtime_ns
+    found = _WHOLE.get(key)
+    if found is None:
+        found = _WHOLE[key] = np.memmap(path, np.uint8, "r")
+    return found
 
 
 class _Dtype:

@@ -133,9 +133,18 @@ class _Enduring:
 
 
 @contextlib.contextmanager
-def enduring(path: str | Path) -> Iterator[Any]:
-    """Give a new file for a library that does not survive a failed write; an error comes at the end."""
-    with open(path, "w+b", buffering=0) as raw:
+def existing_h5(path: str | Path) -> Iterator[Any]:
+    """Give a whole HDF5 file to be changed in place; a kill half-way leaves it useless."""
+    import h5py
+
+    with enduring(path, "r+b") as stream, h5py.File(stream, "r+") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def enduring(path: str | Path, mode: str = "w+b") -> Iterator[Any]:
+    """Give a file for a library that does not survive a failed write; an error comes at the end."""
+    with open(path, mode, buffering=0) as raw:
         file = _Enduring(raw)
         try:
             yield file

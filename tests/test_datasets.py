@@ -265,21 +265,25 @@ def test_whole_channels_on_disk_equal_mnes_chain(root, tmp_path):
     assert trials.provenance["runs"][0]["bad"] == {"Oz1": "marked in the dataset"}
 
 
-def test_only_wanted_channels_are_read(root, monkeypatch):
+def test_wanted_channels_come_in_order_and_in_si(root):
     signal = np.load(root / "a.npy", mmap_mode="r")
-    read = []
-    monkeypatch.setattr(
-        np,
-        "fromfile",
-        lambda *a, plain=np.fromfile, **k: read.append(k["offset"]) or plain(*a, **k),
-    )
     source = Continuous(signal, 500.0, NAMES, ["eeg"] * N_CHANS, np.zeros((N_CHANS, 3)), factor=2.0)
     rows = source.rows([4, 1])
     assert (len(rows), rows.shape) == (2, (2, signal.shape[1]))
-    assert read == []
     np.testing.assert_array_equal(rows[0:1], 2 * signal[4:5].astype(np.float32))
-    assert len(read) == 1
     np.testing.assert_array_equal(rows[0:2][1], 2 * signal[1].astype(np.float32))
+
+
+def test_channels_that_are_not_wanted_are_not_read(root):
+    # a file that ends after the third channel still gives the first three
+    path = root / "a.npy"
+    size = path.stat().st_size
+    signal = np.load(path, mmap_mode="r")
+    rows = Continuous(signal, 500.0, NAMES, ["eeg"] * N_CHANS, np.zeros((N_CHANS, 3))).rows([2, 0])
+    expected = np.load(path)[[2, 0]].astype(np.float32)
+    with path.open("r+b") as file:
+        file.truncate(size - 2 * signal.shape[1] * signal.itemsize)
+    np.testing.assert_array_equal(rows[0:2], expected)
 
 
 def test_a_recording_with_a_problem_fails_its_subject_alone(root, tmp_path, monkeypatch):

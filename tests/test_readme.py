@@ -22,7 +22,7 @@ from conftest import ROOT
 from fakes.bids import raw_of, write_bids
 from PIL import Image
 
-from neurovis import __version__, cli
+from neurovis import __version__, cli, prepare
 from neurovis.config import build, load_yaml, to_dict
 from neurovis.demo import EXPERIMENT
 from neurovis.experiment import Experiment
@@ -30,6 +30,8 @@ from neurovis.experiment import Experiment
 TEXTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "experiments/README.md"]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
 PARSERS = cli.parser().commands
+# what follows the dataset's name is read by a parser of the dataset's own
+DATASET = prepare.parser("bids", "neurovis preprocess bids")
 
 # what makes the README's examples small, added to the words of each command
 SMALL = {
@@ -41,10 +43,12 @@ SMALL = {
 }
 BENCHMARKS = {
     "limits": "--n-subjects 1 --n-train-concepts 4 --n-test 4 --quiet",
+    "nsd": "--sessions 2 --shape 9 10 8 --n-voxels 60",
     "preprocessing": "--seconds 10 --n-chans 30",
     "rendering": "10",
+    "things_eeg2": "--scale 0.002 --n-jobs 1",
+    "things_meg": "--runs 1",
 }
-# options whose help text is still to be written; remove them from here with it
 
 
 @dataclass(frozen=True)
@@ -174,13 +178,17 @@ def test_the_examples_of_the_readme_run_in_order(workplace, environment):
 def test_commands_and_options_in_texts_exist(name):
     for whole, words in commands(name):
         assert words[0] in PARSERS, words
-        known = {option for a in PARSERS[words[0]]._actions for option in a.option_strings}
+        own = [PARSERS[words[0]], *([DATASET] if words[0] == "preprocess" else [])]
+        known = {option for p in own for a in p._actions for option in a.option_strings}
         assert {word for word in words if word.startswith("--")} <= known, words
         if whole:
             _, rest = cli.parser().parse_known_args(words)
             assert all("=" in word for word in rest), words
+            if words[0] == "preprocess":
+                _, rest = DATASET.parse_known_args(words[2:])
+                assert all("=" in word for word in rest), words
     text = (ROOT / name).read_text(encoding="utf-8")
-    every = {o for p in PARSERS.values() for a in p._actions for o in a.option_strings}
+    every = {o for p in [*PARSERS.values(), DATASET] for a in p._actions for o in a.option_strings}
     for option in re.findall(r"`(--[\w-]+)", text):
         assert option in every, option
 

@@ -22,6 +22,8 @@ from neurovis.signals.channels import find_bad_channels, repair
 from neurovis.signals.epochs import inside, n_samples, rejections, subtract_baseline, windows
 from neurovis.signals.filters import Chain
 
+CUT = 512  # trials cut at a time
+
 
 class Steps(Config):
     """Options of M/EEG preprocessing, in the order in which the steps run.
@@ -165,6 +167,7 @@ def process_run(
     position: np.ndarray,
     known_bad: Sequence[str] = (),
     spans: Sequence[tuple[float, float, str]] = (),
+    threads: int = 1,
 ) -> Run:
     """Trials of one run: filter, resample, cut, baseline, judge channels and trials.
 
@@ -213,14 +216,15 @@ def process_run(
     before, after = [], []
     lost: dict[int, str] = {}
     gone = np.zeros(signal.shape[1], bool)
-    starts, span = index[kept, 0].tolist(), count * chain.every
+    starts = index[kept, 0]
     blocks = chain.blocks(
-        signal, power=True, mend=lambda block, first: _bridge(block, first, lost, gone)
+        signal,
+        power=True,
+        mend=lambda block, first: _bridge(block, first, lost, gone),
+        threads=threads,
     )
     for where, filtered, power in blocks:
-        # one slice per trial: several times faster than one gather for all
-        for trial, start in zip(out, starts):
-            trial[where] = filtered[:, start : start + span : chain.every]
+        _cut_trials(out, where, filtered, starts, chain.every)
         before.append(power[0])
         after.append(power[1])
     edges = np.flatnonzero(np.diff(gone.astype(np.int8), prepend=0, append=0))
@@ -258,6 +262,21 @@ def process_run(
         before=np.concatenate(before),
         after=np.concatenate(after),
     )
+
+
+def _cut_trials(
+    out: np.ndarray, where: slice, filtered: np.ndarray, starts: np.ndarray, every: int
+) -> None:
+    """Trials (trial, channel, time) of some channels, from their filtered signal (channel, time)."""
+    count = out.shape[2]
+    last = filtered.shape[1] - (count - 1) * every
+    for channel, row in zip(range(where.start, where.stop), filtered):
+        # all windows as a view, of which one gather takes those of some trials
+        steps = (row.strides[0], row.strides[0] * every)
+        every_window = np.lib.stride_tricks.as_strided(row, (last, count), steps, writeable=False)
+        for first in range(0, len(starts), CUT):
+            rows = slice(first, first + CUT)
+            out[rows, channel] = every_window[starts[rows]]
 
 
 def _bridge(block: np.ndarray, first: int, lost: dict[int, str], gone: np.ndarray) -> None:

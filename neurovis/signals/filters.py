@@ -8,7 +8,10 @@ that is not below the recorded rate: epochs then start within half a recorded sa
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -142,6 +145,7 @@ class Chain:
         pad: str = "reflect",
         power: bool = False,
         mend: Callable[[np.ndarray, int], None] | None = None,
+        threads: int = 1,
     ) -> Iterator[tuple[slice, np.ndarray, tuple[np.ndarray, np.ndarray] | None]]:
         """Filter a run, some channels at a time.
 
@@ -156,14 +160,16 @@ class Chain:
             Also give the power before and after in bins of 1 Hz.
         mend : callable, optional
             Called with each slice, array (channel, time), and the number of its first channel, before it
-            is filtered; changes it in place.
+            is filtered; changes it in place. Never called twice at a time.
+        threads : int
+            Blocks worked on at a time; what comes out does not depend on it.
 
         Yields
         ------
         slice
             Channels of this block.
         array (channel, time) float32
-            Filtered at `filtered_sfreq`; sample 0 is the recording's sample 0.
+            Filtered at `filtered_sfreq`; sample 0 is the recording's sample 0. Used again for the next.
         (array (channel, frequency), array (channel, frequency)) or None
             Power spectral density before and after, unit squared per Hz.
         """
@@ -175,27 +181,61 @@ class Chain:
         gain = self.response(n_fft)
         edges = _one_hertz_edges(self.sfreq, n_fft) if power else None
         # long runs some channels at a time, so that memory does not grow with them
-        size = int(np.clip(BLOCK_SAMPLES // n_times, 1, BLOCK))
-        for first in range(0, len(signal), size):
-            block = signal[first : first + size]
+        size = int(np.clip(BLOCK_SAMPLES // n_times, FEW, BLOCK)) // FEW * FEW
+        one_at_a_time = threading.Lock()
+
+        into = getattr(signal, "into", None)
+
+        def work(
+            first: int, room: tuple[np.ndarray, np.ndarray]
+        ) -> tuple[slice, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+            rows = slice(first, min(first + size, len(signal)))
+            n = rows.stop - first
+            block = signal[rows] if into is None else into(room[0][:n], rows)
             if mend is not None:
-                mend(block, first)
+                with one_at_a_time:
+                    mend(block, first)
             # an offset far above the signal would cost float32 its digits
             offset = np.zeros((len(block), 1), np.float32)
             if pad == "reflect":
                 offset = block.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
-            out = np.empty((len(block), -(-n_times * up // down)), np.float32)
+            out = room[1][:n]
             density: list[np.ndarray] = []
             for begin in range(0, n_times, hop):
                 piece = _cut(block, offset, begin - margin, n_fft, self.reach, pad == "reflect")
                 where = slice(begin * up // down, min((begin + hop) * up // down, out.shape[1]))
                 self._filter(piece, gain, edges, out[:, where], margin * up // down, density)
-            out += offset * gain[0]
+                out[:, where] += offset * gain[0]
             said = None
             if power:
                 count = len(range(0, n_times, hop))
                 said = tuple(sum(density[i::2]) / count for i in (0, 1))
-            yield slice(first, first + len(block)), out, said
+            return slice(first, first + len(block)), out, said
+
+        # arrays are used again: the kernel would clear the pages of new ones each time
+        free = [
+            (
+                np.empty((size if into else 0, n_times), np.float32),
+                np.empty((min(size, len(signal)), -(-n_times * up // down)), np.float32),
+            )
+            for _ in range(threads + 1 if threads > 1 else 1)
+        ]
+        firsts = range(0, len(signal), size)
+        if threads == 1:
+            for first in firsts:
+                yield work(first, free[0])
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            ahead: deque = deque()
+            for first in firsts:
+                if not free:
+                    task, room = ahead.popleft()
+                    yield task.result()
+                    free.append(room)
+                room = free.pop()
+                ahead.append((pool.submit(work, first, room), room))
+            while ahead:
+                yield ahead.popleft()[0].result()
 
     def _segment(self, n_times: int, margin: int) -> int:
         """Samples of one FFT: the run and its margins, or a part of it that fits the cache."""
@@ -239,8 +279,8 @@ class Chain:
     def __call__(self, signal: np.ndarray, pad: str = "reflect") -> np.ndarray:
         """Filter and resample, array (channel, time) float32 at the wanted rate."""
         signal = np.asarray(signal, np.float32)
-        parts = [out[:, :: self.every] for _, out, _ in self.blocks(signal, pad)]
-        return np.concatenate([np.ascontiguousarray(part) for part in parts])
+        parts = [out[:, :: self.every].copy() for _, out, _ in self.blocks(signal, pad)]
+        return np.concatenate(parts)
 
 
 def _one_hertz_edges(sfreq: float, n_fft: int) -> np.ndarray:

@@ -111,24 +111,37 @@ class Rows:
         return len(self.picks)
 
     def __getitem__(self, which: slice) -> np.ndarray:
-        picks = self.picks[which]
-        out = np.empty((len(picks), self.shape[1]), np.float32)
-        for row, pick in zip(out, picks):
-            row[:] = _from_file(self.signal, pick)
+        out = np.empty((len(self.picks[which]), self.shape[1]), np.float32)
+        return self.into(out, which)
+
+    def into(self, out: np.ndarray, which: slice) -> np.ndarray:
+        """Read channels into an array (channel, time) float32 that is there already."""
+        for row, pick in zip(out, self.picks[which]):
+            _read_row(self.signal, pick, row)
             row *= np.float32(self.factor)
         return out
 
 
-def _from_file(signal: Any, row: int) -> np.ndarray:
+READ = 1 << 17  # values at a time, so that they stay in the cache
+
+
+def _read_row(signal: Any, row: int, out: np.ndarray) -> None:
     """One channel; of a mapped file by reading, as pages of a map would count as memory in use."""
     values = signal[row]
     root = values
     while isinstance(root, np.memmap) and isinstance(root.base, np.memmap):
         root = root.base
     if not isinstance(root, np.memmap) or not values.flags.c_contiguous or root.filename is None:
-        return np.asarray(values)
-    offset = root.offset + values.ctypes.data - root.ctypes.data
-    return np.fromfile(root.filename, values.dtype, values.size, offset=offset)
+        out[:] = values
+        return
+    buffer = np.empty(READ, values.dtype)
+    with open(root.filename, "rb", buffering=0) as handle:
+        handle.seek(root.offset + values.ctypes.data - root.ctypes.data)
+        for start in range(0, values.size, READ):
+            part = buffer[: values.size - start]
+            if handle.readinto(memoryview(part).cast("B")) != part.nbytes:
+                raise NeurovisError(f"{root.filename}: ends early; fetch it again.")
+            out[start : start + len(part)] = part
 
 
 @dataclass(frozen=True)

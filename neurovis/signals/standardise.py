@@ -6,7 +6,10 @@ Comes in: ``epochs.h5`` of the first pass. Goes out: ``trials.h5``, with the num
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,13 +33,15 @@ from neurovis.signals.scaling import (
     whitener,
 )
 from neurovis.signals.subject import SubjectLog, about_channels
-from neurovis.store import dataset, open_h5
+from neurovis.store import atomic, dataset, existing_h5, open_h5
 
 BLOCK = 128  # trials at a time
 ROBUST_TRIALS = 512  # median and quartiles are taken over at most so many, evenly spread
 
 
-def write_trials(path: Path, steps: Steps, split: Split, epochs: Path, log: SubjectLog) -> None:
+def write_trials(
+    path: Path, steps: Steps, split: Split, epochs: Path, log: SubjectLog, threads: int = 1
+) -> None:
     """Second pass: scale, clamp and whiten with what training trials alone teach.
 
     Parameters
@@ -50,6 +55,8 @@ def write_trials(path: Path, steps: Steps, split: Split, epochs: Path, log: Subj
         What `write_epochs` wrote.
     log : SubjectLog
         Takes in the channels dropped and the counts of repeats.
+    threads : int
+        Groups of trials to learn from at a time; the file does not depend on it.
     """
     import h5py
 
@@ -61,10 +68,15 @@ def write_trials(path: Path, steps: Steps, split: Split, epochs: Path, log: Subj
         training = split.rows("train", trials)
         group = trials.session if steps.scope == "session" else np.full(len(trials), "all")
         labels = np.unique(group)
-        learned = [
-            _learn(steps, trials, keep, np.flatnonzero(group == label), training, label)
-            for label in labels
-        ]
+        with ThreadPoolExecutor(threads) as pool:
+            learned = list(
+                pool.map(
+                    lambda label: _learn(
+                        steps, trials, keep, np.flatnonzero(group == label), training, label
+                    ),
+                    labels,
+                )
+            )
         repeat = repeat_index(trials.image)
         for name in np.unique(trials.set):
             counts = np.bincount(np.unique(trials.image[trials.set == name], return_counts=True)[1])
@@ -80,20 +92,17 @@ def write_trials(path: Path, steps: Steps, split: Split, epochs: Path, log: Subj
             "dropped": log.dropped,
             "runs": log.runs,
         }
-        with TrialsWriter(path, **about, provenance=record) as writer:
-            for start in range(0, len(trials), BLOCK):
-                rows = np.arange(start, min(start + BLOCK, len(trials)))
-                block = trials.read(rows)[:, keep]
-                for label, (center, scale, matrix) in zip(labels, learned):
-                    mine = np.flatnonzero(group[rows] == label)
-                    if len(mine):
-                        part = apply_scale(block[mine], center, scale, _clamp(steps))
-                        block[mine] = whiten(part, matrix) if matrix is not None else part
-                columns = {
-                    n: getattr(trials, n)[rows] for n in ("image", "session", "run", "set", "onset")
-                }
-                writer.append(block, **columns)
-            stored = writer.file.create_group("scaling")
+
+        def standardised(block: np.ndarray, rows: slice) -> np.ndarray:
+            for label, (center, scale, matrix) in zip(labels, learned):
+                mine = np.flatnonzero(group[rows] == label)
+                if len(mine):
+                    part = apply_scale(block[mine], center, scale, _clamp(steps))
+                    block[mine] = whiten(part, matrix) if matrix is not None else part
+            return block
+
+        def describe(file: h5py.File) -> None:
+            stored = file.create_group("scaling")
             stored.attrs["clamp"] = np.inf if _clamp(steps) is None else _clamp(steps)
             stored.create_dataset("group", data=labels.astype(object), dtype=h5py.string_dtype())
             stored["center"] = np.stack([center for center, _, _ in learned])
@@ -101,7 +110,36 @@ def write_trials(path: Path, steps: Steps, split: Split, epochs: Path, log: Subj
             stored.attrs["by"] = steps.scope
             if steps.whiten != "none":
                 stored["whitener"] = np.stack([matrix for _, _, matrix in learned])
-            writer.file["repeat"] = repeat
+            file["repeat"] = repeat
+
+        blocks = [slice(a, min(a + BLOCK, len(trials))) for a in range(0, len(trials), BLOCK)]
+        if log.dropped:
+            with TrialsWriter(path, **about, provenance=record) as writer:
+                for rows in blocks:
+                    columns = {
+                        n: getattr(trials, n)[rows]
+                        for n in ("image", "session", "run", "set", "onset")
+                    }
+                    writer.append(standardised(trials.signal[rows][:, keep], rows), **columns)
+                describe(writer.file)
+            return
+    # where no channel goes, trials are changed where they lie instead of being written twice
+    with atomic(path) as partial:
+        os.replace(epochs, partial)
+        with existing_h5(partial) as file:
+            describe(file)
+            file.attrs["unit"] = about["unit"]
+            file.attrs["provenance"] = json.dumps(record)
+            signal = file["signal"]
+            with ThreadPoolExecutor(1) as pool:
+                # the next block is read and standardised while one is written
+                work = lambda rows: standardised(signal[rows], rows)  # noqa: E731
+                ahead = None
+                for rows in [*blocks, None] if scaled else ():
+                    task = (rows, pool.submit(work, rows)) if rows is not None else None
+                    if ahead is not None:
+                        signal[ahead[0]] = ahead[1].result()
+                    ahead = task
 
 
 def learns(steps: Steps) -> bool:

@@ -196,13 +196,14 @@ def write_epochs(
     log.tmin, _ = steps.kept(log.sfreq)
     log.unit = source.unit if cut else ""
     del source
+    threads, workers = (workers.n_jobs, Workers()) if workers.cluster == "none" else (1, workers)
     alone = workers.n_jobs == 1 or len(recordings) == 1
     spill = None if alone else path.parent
-    given = (steps, read, root, stimuli, montage, spill)
+    given = (steps, read, root, stimuli, montage, spill, threads)
     with TrialsWriter(path, **about_channels(log)) as writer:
         if cut:
             shown = progress(recordings, f"sub-{log.subject}", quiet=quiet, unit="file")
-            parts = (part for recording in shown for part in epoch_parts(recording, *given[:-1]))
+            parts = (part for recording in shown for part in epoch_parts(recording, *given[:-2]))
         else:
             tasks = [(recording, *given) for recording in recordings]
             parts = workers.map(continuous_part, tasks, path.parent, f"sub-{log.subject}", quiet)
@@ -233,6 +234,7 @@ def continuous_part(
     stimuli: Stimuli,
     montage: Montage,
     spill: Path | None,
+    threads: int = 1,
 ) -> Part:
     """Trials of one continuous run; for another process to take over, left in a file under `spill`."""
     with _named(recording):
@@ -248,7 +250,7 @@ def continuous_part(
             bads, spans = source.info["bads"], bad_spans(source)
         run = process_run(
             steps, signal, montage.sfreq, events.onset, montage.names, montage.types,
-            montage.position, bads, spans,
+            montage.position, bads, spans, threads,
         )  # fmt: skip
     file = None
     if spill is not None:

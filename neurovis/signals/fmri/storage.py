@@ -128,8 +128,11 @@ def write_voxel_trials(
                     rows = np.arange(first, min(first + TRIALS, stop))
                     block = source["signal"][first - start : rows[-1] + 1 - start][:, keep]
                     if scaled:
-                        block -= center[learned.member[rows]][..., None]
-                        block /= scale[learned.member[rows]][..., None]
+                        mine = learned.member[rows]
+                        # one row for all where these trials are of one group
+                        mine = mine[:1] if (mine == mine[0]).all() else mine
+                        block -= center[mine][..., None]
+                        block /= scale[mine][..., None]
                     columns = {
                         n: getattr(table, n)[rows]
                         for n in ("image", "session", "run", "set", "onset")

@@ -17,15 +17,17 @@ import numpy as np
 from neurovis.errors import NeurovisError
 from neurovis.parallel import Workers
 from neurovis.records import Split, Stimuli
-from neurovis.signals.fmri.responses import Responses, TrialTable, write_responses
+from neurovis.signals.fmri.responses import CHUNK, Responses, TrialTable, write_responses
 from neurovis.signals.fmri.steps import FmriSteps
 from neurovis.signals.fmri.storage import FmriLog, Learned, read_voxels, write_voxel_trials
 from neurovis.signals.fmri.voxels import (
+    Repeats,
     Voxels,
+    intraclass,
     noise_ceiling,
-    noise_snr,
     reliability,
     repeated,
+    snr,
 )
 from neurovis.signals.sources import Recording
 
@@ -135,7 +137,10 @@ def _learn(
     stated = (
         {k: np.zeros(n, np.float32) for k in ("reliability", "ncsnr")} if shown is not None else {}
     )
+    repeats = Repeats(table.image, shown) if shown is not None else None
     width = max(1, BYTES // max(1, 4 * len(table) * table.n_times))
+    # whole chunks of the first pass, each read once
+    width = width // CHUNK[1] * CHUNK[1] or width
     for start in range(0, n, width):
         part = slice(start, min(start + width, n))
         signal = table.columns(part)
@@ -155,8 +160,8 @@ def _learn(
             signal /= scale[member, part][..., None]
         signal = signal.mean(axis=2)
         if shown is not None:
-            stated["reliability"][part] = reliability(signal[shown], table.image[shown])
-            stated["ncsnr"][part] = noise_snr(signal[shown], table.image[shown])
+            found = repeats.components(signal)
+            stated["reliability"][part], stated["ncsnr"][part] = intraclass(found), snr(found)
         if trained is not None:
             trained[part] = reliability(signal[training], table.image[training])
     if stated:

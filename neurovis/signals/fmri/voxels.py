@@ -141,7 +141,12 @@ def reliability(signal: np.ndarray, image: np.ndarray) -> np.ndarray:
     ----------
     Shrout and Fleiss 1979, doi:10.1037/0033-2909.86.2.420
     """
-    n, between, within, _ = _components(signal, image)
+    return intraclass(Repeats(image).components(signal))
+
+
+def intraclass(found: Components) -> np.ndarray:
+    """ICC(1,1) of each voxel, as in `reliability`, array (voxel,) float32."""
+    n, between, within = found.n, found.between, found.within
     repeats = (n.sum() - (n**2).sum() / n.sum()) / (len(n) - 1)
     among = between / (len(n) - 1)
     inside = within / (n.sum() - len(n))
@@ -171,8 +176,13 @@ def noise_snr(signal: np.ndarray, image: np.ndarray) -> np.ndarray:
     ----------
     Allen et al. 2022, doi:10.1038/s41593-021-00962-x (Methods, noise ceiling estimation)
     """
-    n, between, within, per_image = _components(signal, image)
-    noise = per_image / len(n)
+    return snr(Repeats(image).components(signal))
+
+
+def snr(found: Components) -> np.ndarray:
+    """SD of the signal over SD of the noise of each voxel, as in `noise_snr`, array (voxel,) float32."""
+    n, between, within = found.n, found.between, found.within
+    noise = found.variance / len(n)
     total = (between + within) / (n.sum() - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.sqrt(np.maximum(total - noise, 0) / noise)
@@ -194,23 +204,68 @@ def repeated(image: np.ndarray) -> np.ndarray:
     return count[inverse] > 1
 
 
-def _components(
-    signal: np.ndarray, image: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Repeats per image, sums of squares between and within images, sum of variances within images."""
-    image = np.asarray(image)
-    chosen = np.flatnonzero(repeated(image)) if len(image) else np.zeros(0, int)
-    order = chosen[np.argsort(image[chosen], kind="stable")]
-    _, first, n = np.unique(image[order], return_index=True, return_counts=True)
-    if len(n) < 2:
-        raise NeurovisError(
-            f"reliability: {len(n)} images were shown twice or more, expected at least two; select "
-            "voxels by roi, or use more runs."
-        )
-    values = np.asarray(signal, np.float64)[order]
-    values = values - values.mean(axis=0)
-    total = np.add.reduceat(values, first, axis=0)
-    square = np.add.reduceat(values**2, first, axis=0)
-    count = n[:, None]
-    inside = np.maximum(square - total**2 / count, 0)
-    return n, (total**2 / count).sum(axis=0), inside.sum(axis=0), (inside / (count - 1)).sum(axis=0)
+@dataclass(frozen=True, eq=False)
+class Components:
+    """Sums over repeated images.
+
+    Parameters
+    ----------
+    n : array of int (image,)
+        Repeats of each.
+    between, within : array (voxel,)
+        Sums of squares between images, and of repeats about their image's mean.
+    variance : array (voxel,)
+        Sum over images of the variance of their repeats.
+    """
+
+    n: np.ndarray
+    between: np.ndarray
+    within: np.ndarray
+    variance: np.ndarray
+
+
+class Repeats:
+    """Which trials show one image; found once, used for every block of voxels.
+
+    Parameters
+    ----------
+    image : array of str (trial,)
+        Images shown once are left out.
+    rows : array of int, optional
+        Trials to look at; all by default.
+
+    Raises
+    ------
+    NeurovisError
+        If fewer than two images were shown twice.
+    """
+
+    def __init__(self, image: np.ndarray, rows: np.ndarray | None = None):
+        image = np.asarray(image)
+        rows = np.arange(len(image)) if rows is None else np.asarray(rows)
+        chosen = rows[repeated(image[rows])] if len(rows) else rows
+        order = chosen[np.argsort(image[chosen], kind="stable")]
+        _, first, n = np.unique(image[order], return_index=True, return_counts=True)
+        if len(n) < 2:
+            raise NeurovisError(
+                f"reliability: {len(n)} images were shown twice or more, expected at least two; select "
+                "voxels by roi, or use more runs."
+            )
+        self.n = n
+        # images of as many repeats together: trials (image, repeat)
+        self.groups = [order[first[n == c][:, None] + np.arange(c)] for c in np.unique(n)]
+
+    def components(self, signal: np.ndarray) -> Components:
+        """Sums of squares of a block, array (trial, voxel)."""
+        total = sum(signal[rows.ravel()].sum(axis=0, dtype=np.float64) for rows in self.groups)
+        mean = (total / self.n.sum()).astype(signal.dtype)
+        between, within, variance = (np.zeros(signal.shape[1]) for _ in range(3))
+        for rows in self.groups:
+            count = rows.shape[1]
+            parts = [signal[rows[:, k]] - mean for k in range(count)]
+            centre = sum(parts[1:], start=parts[0].copy()) / signal.dtype.type(count)
+            inside = sum(((part - centre) ** 2).sum(axis=0, dtype=np.float64) for part in parts)
+            between += count * (centre**2).sum(axis=0, dtype=np.float64)
+            within += inside
+            variance += inside / (count - 1)
+        return Components(self.n, between, within, variance)

@@ -5,6 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from fakes import bold5000 as fake
+from neurovis.preprocessing.bold5000_files import (
+    concept_of,
+    image_id,
+    kind_of,
+    names_of,
+    read_events,
+)
 
 from neurovis.config import resolve
 from neurovis.datasets import Dataset, load_datasets
@@ -12,7 +19,6 @@ from neurovis.errors import NeurovisError, UsageError
 from neurovis.manifest import read_manifest
 from neurovis.prepare import prepare
 from neurovis.records import Split, Stimuli, Trials
-from preprocessing.bold5000_files import concept_of, image_id, kind_of, names_of, read_events
 
 load_datasets()
 

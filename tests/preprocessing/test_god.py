@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 from fakes import god as fake
+from neurovis.preprocessing.god import read_events, stem_of
 
 from neurovis.config import resolve
 from neurovis.datasets import Dataset, load_datasets
@@ -11,7 +12,6 @@ from neurovis.errors import NeurovisError
 from neurovis.manifest import read_manifest
 from neurovis.prepare import prepare
 from neurovis.records import Split, Stimuli, Trials
-from preprocessing.god import read_events, stem_of
 
 load_datasets()
 

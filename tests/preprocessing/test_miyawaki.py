@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from fakes import miyawaki as fake
+from neurovis.preprocessing.miyawaki import FIGURES
 from PIL import Image
 
 from neurovis.cli import main
@@ -11,7 +12,6 @@ from neurovis.errors import NeurovisError, UsageError
 from neurovis.manifest import read_manifest
 from neurovis.prepare import prepare
 from neurovis.records import Split, Stimuli, Trials
-from preprocessing.miyawaki import FIGURES
 
 load_datasets()
 

@@ -44,7 +44,8 @@ SMALL = {
 BENCHMARKS = {
     "limits": "--n-subjects 1 --n-train-concepts 4 --n-test 4 --quiet",
     "nsd": "--sessions 2 --shape 9 10 8 --n-voxels 60",
-    "preprocessing": "--seconds 10 --n-chans 30",
+    "one_run": "--seconds 10 --n-chans 30",
+    "preprocessing": "--small --only one_run --only nsd",
     "rendering": "10",
     "things_eeg2": "--scale 0.002 --n-jobs 1",
     "things_meg": "--runs 1",

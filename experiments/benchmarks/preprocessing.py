@@ -1,92 +1,42 @@
-"""How fast and in how much memory a run is preprocessed: ``python -m experiments.benchmarks.preprocessing``.
+"""Preprocessing at the size of published datasets: ``python -m experiments.benchmarks.preprocessing``.
 
-Writes one run of noise as FIF (270 channels, 1200 Hz, an event every 1.5 s), then reads, filters,
-resamples, cuts and judges it in a process of its own, and prints times real time and peak memory
-against the run's size in float32.
+Runs the benchmarks of THINGS-MEG, NSD and THINGS-EEG2 and of one plain run, one after the other, and
+prints what each found: recordings of full size in the owners' formats, against a plain script that does
+the same in memory, or against reading every byte once. Each is a script of its own with options of its own.
+``--small`` runs miniatures, whose ratios mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
 
-import numpy as np
-
-
-def write_run(path: Path, n_chans: int, sfreq: float, seconds: float) -> None:
-    """A run of white noise with a trigger channel, written in pieces."""
-    import mne
-
-    info = mne.create_info(
-        [f"MLO{i:03d}" for i in range(n_chans)] + ["STI"], sfreq, ["mag"] * n_chans + ["stim"]
-    )
-    signal = np.zeros((n_chans + 1, int(sfreq * seconds)), np.float32)
-    rng = np.random.default_rng(0)
-    for row in signal[:-1]:
-        row[:] = rng.standard_normal(len(row), np.float32) * 1e-12
-    mne.io.RawArray(signal, info, verbose="error").save(path, fmt="single", verbose="error")
-
-
-def peak_memory() -> int:
-    """Peak resident memory of this process, KiB (Linux; unlike getrusage it forgets the parent)."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0])
-
-
-def measure(path: Path) -> None:
-    """Preprocess the run and print what it took."""
-    import mne
-
-    from neurovis.signals.chain import Steps, process_run
-    from neurovis.signals.channels import pick_channels
-    from neurovis.signals.recording import channel_facts, open_recording, read_signal
-
-    steps = Steps(picks=("meg",), notch=(50.0, 100.0), sfreq=120.0, tmin=-0.2, tmax=1.0)
-    steps.chain(1200.0).response(1 << 17)  # imports are paid once per process, not per run
-    mne.set_log_level("error")
-    base = peak_memory()
-    start = time.perf_counter()
-    raw = open_recording(path)
-    names, types, position = channel_facts(raw)
-    picks = pick_channels(names, types, steps.picks)
-    signal = read_signal(raw, picks, path)
-    read = time.perf_counter() - start
-    seconds = signal.shape[1] / raw.info["sfreq"]
-    onset = np.arange(1.0, seconds - 2.0, 1.5)
-    names, types = [names[i] for i in picks], [types[i] for i in picks]
-    run = process_run(steps, signal, raw.info["sfreq"], onset, names, types, position[picks])
-    total = time.perf_counter() - start
-    peak = peak_memory()
-    size = signal.nbytes / 1024
-    print(
-        f"{seconds:.0f} s x {len(picks)} channels, {len(run.signal)} trials: read {read:.2f} s, "
-        f"all {total:.2f} s = {seconds / total:.0f} x real time; peak {peak / 1024:.0f} MiB, of which "
-        f"{base / 1024:.0f} imports; above these {(peak - base) / size:.2f} x the run ({size / 1024:.0f} MiB)"
-    )
+FULL = {
+    "one_run": "",
+    "things_meg": "--runs 10",
+    "nsd": "--sessions 40",
+    "things_eeg2": "--n-jobs 2",
+}
+SMALL = {
+    "one_run": "--seconds 10 --n-chans 30",
+    "things_meg": "--runs 1",
+    "nsd": "--sessions 2 --shape 9 10 8 --n-voxels 60",
+    "things_eeg2": "--scale 0.002 --n-jobs 1",
+}
 
 
 def main() -> None:
-    """Write the run and measure in a fresh process, so that its peak is its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=300.0)
-    parser.add_argument("--n-chans", type=int, default=270)
-    parser.add_argument("--sfreq", type=float, default=1200.0)
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    """One after the other, since each wants the machine for itself."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", choices=FULL, action="append", help="one of them; repeatable")
+    parser.add_argument("--small", action="store_true", help="miniatures, to see that all runs")
     options = parser.parse_args()
-    if options.measure:
-        measure(options.measure)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "run_raw.fif"
-        write_run(path, options.n_chans, options.sfreq, options.seconds)
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        command = [sys.executable, "-m", "experiments.benchmarks.preprocessing"]
-        subprocess.run([*command, "--measure", path], env={**os.environ, **threads}, check=True)
+    words = SMALL if options.small else FULL
+    for name in options.only or FULL:
+        print(f"== {name} {words[name]}", flush=True)
+        command = [sys.executable, "-m", f"experiments.benchmarks.{name}", *words[name].split()]
+        subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.preprocessing import peak_memory
+from experiments.benchmarks.one_run import peak_memory
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 N_CHANS, RUN_SECONDS = 272, 348

@@ -290,7 +290,7 @@ def test_memory_stays_under_three_times_one_run(tmp_path):
     code = """
 import sys, numpy as np
 from pathlib import Path
-from experiments.benchmarks.preprocessing import write_run, measure
+from experiments.benchmarks.one_run import write_run, measure
 measure(Path(sys.argv[1]))
 """
     from neurovis.prepare import __file__ as here
@@ -299,7 +299,7 @@ measure(Path(sys.argv[1]))
     path = tmp_path / "run_raw.fif"
     sys.path.insert(0, repository)
     try:
-        from experiments.benchmarks.preprocessing import write_run
+        from experiments.benchmarks.one_run import write_run
     finally:
         sys.path.remove(repository)
     write_run(path, 128, 1200.0, 180.0)

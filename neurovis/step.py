@@ -95,7 +95,9 @@ def backward(model: Any, loss_of: Any, batch: Batch, world: World, mixed: Any) -
     with torch.no_grad(), unmoved_statistics(model):
         cached = [forward(number) for number in range(len(parts))]
     names = cached[0]
-    ends = {name: torch.cat([said[name] for said in cached]).requires_grad_() for name in names}
+    ends = {
+        name: torch.cat([said[name] for said in cached]).detach().requires_grad_() for name in names
+    }
     result = loss(ends)
     result["loss"].backward()
     grads = {name: end.grad.split(sizes) for name, end in ends.items() if end.grad is not None}

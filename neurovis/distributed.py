@@ -246,27 +246,55 @@ def _gather() -> Any:
 
 
 @functools.cache
-def _stack() -> Any:
+def _norm() -> Any:
     import torch
     from torch import distributed
+    from torch.nn import functional
 
-    class Stack(torch.autograd.Function):
-        """One row per process; what the losses of all processes say of mine comes back."""
+    class Norm(torch.autograd.Function):
+        """Normalise by mean and variance over the rows of all processes.
+
+        Written out because a graph of its steps would keep several times the memory.
+        """
 
         @staticmethod
-        def forward(context: Any, mine: Any, rank: int, size: int) -> Any:
-            context.rank = rank
+        def forward(
+            context: Any, x: Any, weight: Any, bias: Any, eps: float, rank: int, size: int
+        ) -> tuple:
+            context.over = [0, *range(2, x.ndim)]
+            values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+            variance, mean = torch.var_mean(values, context.over, correction=0)
+            count = mean.new_full((1,), values.numel() / len(mean))
+            mine = torch.cat([mean, variance, count])
             found = [torch.empty_like(mine) for _ in range(size)]
-            distributed.all_gather(found, mine.contiguous())
-            return torch.stack(found)
+            distributed.all_gather(found, mine)
+            mean, variance, count = torch.stack(found).split([len(mean), len(mean), 1], 1)
+            total = count.sum()
+            middle = (count / total * mean).sum(0)
+            # spread within processes and between them
+            variance = (count / total * (variance + (mean - middle).square())).sum(0)
+            context.save_for_backward(x, weight, middle, (variance + eps).rsqrt(), total)
+            context.mark_non_differentiable(middle, variance, total)
+            out = functional.batch_norm(values, middle, variance, weight, bias, eps=eps)
+            return out.to(x.dtype), middle, variance, total
 
         @staticmethod
-        def backward(context: Any, grad: Any) -> tuple:
-            grad = grad.contiguous().clone()
-            distributed.all_reduce(grad)
-            return grad[context.rank], None, None
+        def backward(context: Any, grad: Any, *_: Any) -> tuple:
+            x, weight, middle, scale, total = context.saved_tensors
+            shape = [1, -1] + [1] * (x.ndim - 2)
+            normal = (x.to(middle.dtype) - middle.view(shape)) * scale.view(shape)
+            grad_bias = grad.sum(context.over, dtype=middle.dtype)
+            grad_weight = (grad * normal).sum(context.over)
+            sums = torch.stack([grad_bias, grad_weight])
+            distributed.all_reduce(sums)
+            first, second = (part.view(shape) for part in sums / total)
+            grad_x = (grad - first - normal * second) * scale.view(shape)
+            if weight is not None:
+                grad_x = grad_x * weight.view(shape)
+                return grad_x.to(x.dtype), grad_weight, grad_bias, None, None, None
+            return grad_x.to(x.dtype), None, None, None, None, None
 
-    return Stack
+    return Norm
 
 
 def normalise_together(model: Any, world: World) -> None:
@@ -289,27 +317,14 @@ def _normalise(world: World, module: Any, x: Any) -> Any:
             x, module.running_mean, module.running_var, module.weight, module.bias, False, 0.0,
             module.eps,
         )  # fmt: skip
-    over = [0, *range(2, x.ndim)]
-    shape = [1, -1] + [1] * (x.ndim - 2)
-    values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    count = values.new_full((1,), values.numel() / values.shape[1])
-    mean = values.mean(over)
-    square = (values - mean.view(shape)).square().mean(over)
-    each = _stack().apply(torch.cat([mean, square, count]), world.rank, world.size)
-    mean, square, count = each.split([len(mean), len(mean), 1], 1)
-    share = count / count.sum()
-    middle = (share * mean).sum(0)
-    # spread within processes and between them
-    variance = (share * (square + (mean - middle).square())).sum(0)
+    out, mean, variance, total = _norm().apply(
+        x, module.weight, module.bias, module.eps, world.rank, world.size
+    )
     if module.track_running_stats:
         with torch.no_grad():
             module.num_batches_tracked += 1
             rate = module.momentum
             rate = 1 / float(module.num_batches_tracked) if rate is None else rate
-            total = count.sum()
-            module.running_mean.lerp_(middle.to(module.running_mean), rate)
+            module.running_mean.lerp_(mean.to(module.running_mean), rate)
             module.running_var.lerp_((variance * total / (total - 1)).to(module.running_var), rate)
-    out = (values - middle.view(shape)) * (variance + module.eps).rsqrt().view(shape)
-    if module.affine:
-        out = out * module.weight.view(shape) + module.bias.view(shape)
-    return out.to(x.dtype)
+    return out

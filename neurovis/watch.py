@@ -24,6 +24,8 @@ from neurovis.errors import NeurovisError
 LOOK_SECONDS = 0.5
 LOST_SECONDS = 120.0
 """Without a sign of life for so long, a process of another machine counts as dead."""
+START_SECONDS = 600.0
+"""The same for its first sign: importing may take a while."""
 
 AGAIN = "the last good checkpoint is kept: run the same command again to go on from it"
 
@@ -118,7 +120,7 @@ class Watch:
                 lost = self._lost()
                 over = self.store.check(["watch/spoken"])
             except (RuntimeError, ConnectionError) as error:
-                self._leave(f"the processes' meeting point is gone ({_sentence(error)})")
+                self._leave(f"torchrun, through which processes meet, is gone ({_sentence(error)})")
                 return
             if over:
                 time.sleep(0 if ended else 2)  # an error of its own may be on its way
@@ -152,8 +154,10 @@ class Watch:
             beat = self.store.get(key).decode() if self.store.check([key]) else ""
             if beat != before:
                 self.seen[other] = (beat, now)
-            elif now - since > LOST_SECONDS and not self._is_done(other):
-                return f"rank {other} of {self.size} gave no sign of life for {LOST_SECONDS:.0f} s"
+                continue
+            most = LOST_SECONDS if beat else START_SECONDS
+            if now - since > most and not self._is_done(other):
+                return f"rank {other} of {self.size} gave no sign of life for {most:.0f} s"
         return None
 
     def _neighbours(self) -> dict[int, int]:
@@ -178,7 +182,8 @@ class Watch:
         try:
             return self.store.add("watch/spoken", 1) == 1
         except (RuntimeError, ConnectionError):
-            return True
+            # nothing can be agreed on any more: one of each machine
+            return os.environ.get("LOCAL_RANK", "0") == "0"
 
     def _after_another(self) -> str | None:
         """An unforeseen error may be what another's end looks like from here: say whose."""

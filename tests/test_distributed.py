@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import ROOT, write_prepared
 
-from neurovis import train
+from neurovis import train, watch
 from neurovis.config import build, write_yaml
 from neurovis.distributed import ALONE, World
 from neurovis.experiment import Experiment
@@ -314,3 +314,41 @@ def test_more_processes_than_rows_are_refused_once(planted, tmp_path):
     done = together("-m", "neurovis", "train", tmp_path / "e.yaml", "--out", tmp_path, "--quiet")
     (said,) = sentences(done)
     assert "expected a row for each of 2 processes, found 1" in said
+
+
+SILENT = """
+import sys, time
+from datetime import timedelta
+from torch.distributed import TCPStore
+from neurovis import watch
+watch.LOST_SECONDS = 1.5
+store = TCPStore("127.0.0.1", 0, 2, True, timedelta(seconds=5), False)
+store.set("watch/beat/1", "7")                 # one sign of life, from another machine
+store.set("watch/place/1", "elsewhere:1")
+with watch.Watch(store, 0, 2):
+    time.sleep(30)                             # as a thread that waits for the other one
+"""
+
+
+@pytest.mark.slow
+def test_a_process_of_another_machine_that_falls_silent_is_noticed():
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert time.monotonic() - started < 25
+    assert done.returncode == 1
+    (said,) = sentences(done)
+    assert "rank 1 of 2 gave no sign of life for 2 s; the last good checkpoint is kept" in said
+
+
+def test_a_process_that_was_killed_is_not_alive_before_it_is_collected():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert watch._alive(child.pid)
+    child.kill()
+    deadline = time.monotonic() + 10
+    while watch._alive(child.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not watch._alive(child.pid)  # a zombie
+    child.communicate()
+    assert not watch._alive(child.pid)

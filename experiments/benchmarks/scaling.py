@@ -92,7 +92,15 @@ def measure(options: argparse.Namespace, case: dict) -> None:
     place = rng.standard_normal((chans, 3)).astype(np.float32)
     shape = Shape(times, 250.0, names, ("eeg",) * chans, place, ("01",), {"image": dim})
     width = options.n_hidden
-    tower = Conv(n_hidden=width, n_virtual=width, n_blocks=3, n_features=2 * width, dropout=0)
+    # nothing drawn at random: losses can be compared
+    tower = Conv(
+        n_hidden=width,
+        n_virtual=width,
+        n_blocks=3,
+        n_features=2 * width,
+        dropout=0,
+        spatial_dropout=0,
+    )
     with job() as world:
         torch.manual_seed(0)
         model = decoder(tower.build(shape), shape.outputs, "linear")
@@ -170,7 +178,7 @@ def prepared(folder: Path, n_chans: int, n_times: int) -> Path:
     sets = ["train"] * (n - 40) + ["test"] * 40
     folder.mkdir(parents=True)
     paths = [f"{image}.png" for image in images]
-    Stimuli(images, paths, ["0" * 64] * n, [1] * n, [1] * n, images, sets).write(
+    Stimuli(images, paths, [f"{i:064x}" for i in range(n)], [1] * n, [1] * n, images, sets).write(
         folder / "stimuli.csv"
     )
     Split(images[:-80], images[-80:-40], images[-40:]).write(folder / "split.json")

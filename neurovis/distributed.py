@@ -48,12 +48,12 @@ class World:
         """Whether this process is the one that writes."""
         return self.rank == 0
 
-    def shares(self, n_rows: int, most: int | None = None) -> list[list[np.ndarray]]:
-        """Who takes which rows of a batch: per part of at most `most` rows, one array per process.
+    def shares(self, n_rows: int, most: int = 0) -> list[list[np.ndarray]]:
+        """Who takes which rows of a batch: per part of at most `most` rows (0: all), one array each.
 
         Parts are the same for any number of processes, and what each process takes is one piece.
         """
-        n_parts = 1 if most is None else -(-n_rows // most)
+        n_parts = -(-n_rows // most) if most else 1
         n_parts = max(1, min(n_parts, n_rows // self.size))  # nobody is left without a row
         parts = np.array_split(np.arange(n_rows), n_parts)
         return [np.array_split(part, self.size) for part in parts]
@@ -164,6 +164,7 @@ class World:
 
 ALONE = World()
 _joined: list[World] = []
+_number = itertools.count()
 
 
 @contextlib.contextmanager
@@ -185,6 +186,8 @@ def job() -> Iterator[World]:
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(iter(rendezvous("env://")))
+    # a process may take part in one job after the other
+    store = distributed.PrefixStore(f"neurovis/{next(_number)}", store)
     watch = Watch(store, rank, size)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(

@@ -12,7 +12,7 @@ import pydantic
 
 from neurovis.batches import Data
 from neurovis.brain.base import BrainEncoder
-from neurovis.config import Config, how
+from neurovis.config import Config, added, how
 from neurovis.errors import UsageError
 from neurovis.losses.base import Loss
 from neurovis.targets import Target, named
@@ -31,9 +31,9 @@ class Train(Config):
         Epochs without a better validation loss before stopping.
     batch_size : int
         Rows that are compared with each other, over all processes together.
-    micro_batch : int, optional
+    micro_batch : int
         Rows that pass the tower at a time, over all processes together, where a batch is larger than
-        memory. Gradients are those of the whole batch (see `neurovis.step`). It changes numbers where
+        memory; 0 for all of them. Gradients are those of the whole batch (see `neurovis.step`). It changes numbers where
         a tower normalises over the batch or draws at random, as it then does so per part.
     lr, weight_decay : float
         Of AdamW; the rate follows one cycle.
@@ -54,7 +54,7 @@ class Train(Config):
     epochs: pydantic.PositiveInt = 40
     patience: pydantic.PositiveInt = 10
     batch_size: pydantic.PositiveInt = 128
-    micro_batch: pydantic.PositiveInt | None = None
+    micro_batch: pydantic.NonNegativeInt = added(0)
     lr: pydantic.PositiveFloat = 3e-4
     weight_decay: pydantic.NonNegativeFloat = 0.05
     warmup: float = pydantic.Field(0.1, gt=0, lt=1)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class Batch:
         Which rows each process takes, from `World.shares`.
     seed : int
         Of this step: a function of the experiment's seed, the epoch and the step.
+    about : dict
+        Whatever else the loss is called with, by name.
     """
 
     inputs: list[Any]
@@ -45,9 +47,12 @@ class Batch:
     image: Any
     shares: list[list[np.ndarray]]
     seed: int
+    about: dict[str, Any] = field(default_factory=dict)
 
 
-def backward(model: Any, loss_of: Any, batch: Batch, world: World, mixed: Any) -> dict[str, Any]:
+def backward(
+    model: Any, loss_of: Any, batch: Batch, world: World, mixed: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Gradients of the loss of a whole batch, added to those of the parameters.
 
     Parameters
@@ -62,8 +67,10 @@ def backward(model: Any, loss_of: Any, batch: Batch, world: World, mixed: Any) -
 
     Returns
     -------
-    dict of tensor ()
+    parts : dict of tensor ()
         What the loss returned.
+    whole : dict of tensor (row, dim)
+        What the tower says of all rows of the batch.
 
     Notes
     -----
@@ -83,15 +90,15 @@ def backward(model: Any, loss_of: Any, batch: Batch, world: World, mixed: Any) -
         with mixed:
             return model(*(tensor.to(device) for tensor in parts[number]))
 
-    def loss(said: dict[str, Any]) -> dict[str, Any]:
+    def loss(said: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         torch.manual_seed(batch.seed)  # the same in all processes, whatever a loss draws
         whole = {name: world.gather(value, batch.shares) for name, value in said.items()}
-        return loss_of(whole, model.seen(target), image)
+        found = loss_of(whole, model.seen(target), image, **batch.about)
+        found["loss"].backward()
+        return tuple({k: v.detach() for k, v in some.items()} for some in (found, whole))
 
     if len(parts) == 1:
-        result = loss(forward(0))
-        result["loss"].backward()
-        return {name: value.detach() for name, value in result.items()}
+        return loss(forward(0))
     with torch.no_grad(), unmoved_statistics(model):
         cached = [forward(number) for number in range(len(parts))]
     names = cached[0]
@@ -99,13 +106,12 @@ def backward(model: Any, loss_of: Any, batch: Batch, world: World, mixed: Any) -
         name: torch.cat([said[name] for said in cached]).detach().requires_grad_() for name in names
     }
     result = loss(ends)
-    result["loss"].backward()
     grads = {name: end.grad.split(sizes) for name, end in ends.items() if end.grad is not None}
     for number in range(len(parts)):
         said = forward(number)
         told = [name for name in grads if said[name].requires_grad]
         torch.autograd.backward([said[k] for k in told], [grads[k][number] for k in told])
-    return {name: value.detach() for name, value in result.items()}
+    return result
 
 
 @contextmanager

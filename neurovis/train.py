@@ -299,7 +299,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         with closing(ahead(make, planned)) as read:
             batches = Timed(read)
             for batch in batches:
-                parts = backward(model, loss_of, batch, world, mixed)
+                parts, _ = backward(model, loss_of, batch, world, mixed)
                 if not bool(torch.isfinite(parts["loss"])):
                     raise NeurovisError(
                         f"training {stage}: the loss is {float(parts['loss'])} at epoch {epoch + 1}, "

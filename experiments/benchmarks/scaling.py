@@ -36,7 +36,7 @@ def main() -> None:
     if options.case:
         measure(options, json.loads(options.case))
         return
-    cases = [(1, None), *((1, most) for most in options.micro_batch), (2, None)]
+    cases = [(1, 0), *((1, most) for most in options.micro_batch), (2, 0)]
     cases += [(2, options.micro_batch[-1])] if options.micro_batch else []
     print(f"conv, {options.n_chans} x {options.n_times}, batch of {options.batch_size}")
     print("processes  micro-batch  s/step  memory MB     time   memory  loss")
@@ -54,7 +54,7 @@ def main() -> None:
         print(f"waiting for signals {place}: {100 * share:.1f} % of the time of training")
 
 
-def start(n: int, most: int | None) -> dict:
+def start(n: int, most: int) -> dict:
     """Measure one case in new processes."""
     words = [sys.executable]
     if n > 1:
@@ -120,7 +120,7 @@ def measure(options: argparse.Namespace, case: dict) -> None:
         for step in range(options.steps + 1):
             started = time.perf_counter()
             batch = Batch(inputs, target, torch.arange(n), shares, step)
-            said = backward(model, loss_of, batch, world, nullcontext())
+            said, _ = backward(model, loss_of, batch, world, nullcontext())
             world.average(parameters)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)

@@ -76,15 +76,21 @@ def choose_precision(name: str, device: Any) -> Any:
 def compile_tower(model: Any, quiet: bool = False) -> None:
     """Compile a decoder's tower in place; where that fails, say so once and go on without.
 
+    A compiled tower draws other numbers in dropout.
+
     Parameters
     ----------
     model : torch.nn.Module
         From `neurovis.decoder.decoder`; the names of its weights stay.
     quiet : bool
     """
+    import logging
+
     import torch
     from torch._dynamo.exc import TorchDynamoException
 
+    # where a tower asks for a value, its graph is cut in two: no news to its user
+    torch._logging.set_logs(dynamo=logging.ERROR)
     plain = model.tower.forward
     fast = torch.compile(plain)
 

@@ -110,7 +110,7 @@ class Experiment(Config):
     precision : {"auto", "float32", "bfloat16"}
         Of the tower in training; ``auto`` is bfloat16 on GPUs that compute in it, else float32.
     compile : bool
-        Compile the tower with ``torch.compile``.
+        Compile the tower with ``torch.compile``: half a minute, for steps that are shorter after it.
     tensorboard : bool
         Also write the log's numbers to ``tensorboard/`` in the run.
     """

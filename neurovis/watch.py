@@ -44,7 +44,7 @@ class Watch:
     def __init__(self, store: Any, rank: int, size: int):
         # a connection of its own: the main thread may hold the other one while it waits
         self.store, self.rank, self.size = store.clone(), rank, size
-        self.stop = threading.Event()
+        self.stop, self.finished = threading.Event(), False
         self.store.set(f"watch/place/{rank}", f"{_place()}:{os.getpid()}")
         self.local: dict[int, int] | None = None
         self.seen = {other: ("", time.monotonic()) for other in self._signs()}
@@ -79,9 +79,9 @@ class Watch:
         raise kind(said) from error
 
     def done(self) -> None:
-        """This process has done its part; that it ends is no failure."""
+        """This process has done its part; that it ends is no failure. It goes on to watch the others."""
         self.store.set(f"watch/done/{self.rank}", "1")
-        self.stop.set()
+        self.finished = True
 
     def close(self) -> None:
         """End the thread."""
@@ -120,6 +120,8 @@ class Watch:
                 lost = self._lost()
                 over = self.store.check(["watch/spoken"])
             except (RuntimeError, ConnectionError) as error:
+                if self.finished:
+                    return  # the store may go with the first to end
                 self._leave(f"torchrun, through which processes meet, is gone ({_sentence(error)})")
                 return
             if over:

@@ -62,7 +62,15 @@ def tower():
         n_times=20, sfreq=100.0, channel_name=("a", "b", "c"), channel_type=("eeg",) * 3,
         channel_position=torch.eye(3).numpy() * 0.1, subjects=("01", "02"), outputs={"image": 4},
     )  # fmt: skip
-    config = Conv(n_virtual=4, n_harmonics=2, n_hidden=4, n_blocks=1, n_features=4, dropout=0)
+    config = Conv(
+        n_virtual=4,
+        n_harmonics=2,
+        n_hidden=4,
+        n_blocks=1,
+        n_features=4,
+        dropout=0,
+        spatial_dropout=0,
+    )
     torch.manual_seed(0)
     return decoder(config.build(shape), {"image": 4}, "none").eval()
 
@@ -76,6 +84,14 @@ def test_a_compiled_tower_says_the_same_and_keeps_its_names():
     for n in (5, 5, 7):
         batch = torch.randn(n, 3, 20), torch.arange(n) % 2, torch.ones(n, 3, dtype=torch.bool)
         torch.testing.assert_close(plain(*batch), fast(*batch), rtol=1e-4, atol=1e-5)
+    for model in (plain.train(), fast.train()):
+        model(*batch)["image"].square().sum().backward()
+    for (name, a), (_, b) in zip(plain.named_parameters(), fast.named_parameters()):
+        assert (a.grad is None) == (b.grad is None), name
+        if a.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-5, msg=name)
+    for (name, a), (_, b) in zip(plain.named_buffers(), fast.named_buffers()):
+        torch.testing.assert_close(a, b, msg=name)
 
 
 @pytest.mark.filterwarnings("ignore")

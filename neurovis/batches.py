@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 
 from neurovis.brain.base import Shape
 from neurovis.config import Config, how
+from neurovis.distributed import n_beside
 from neurovis.errors import NeurovisError, unknown
 from neurovis.records import Split, Stimuli, Trials
 
@@ -38,7 +40,7 @@ class Data(Config):
     tmin, tmax : float, s
         Part of the epochs to use; all if None.
     memory : float, GiB
-        Keep the signals in memory where they take less.
+        Keep the signals in memory where they take less, all processes of a machine together.
     """
 
     path: str = how("")
@@ -92,7 +94,7 @@ class Recordings:
             split.check(self.stimuli)
         size = sum(len(t) for t in self.trials) * self.n_chans * self.n_times * 4
         self._kept: list[np.ndarray] | None = None
-        if size <= data.memory * 2**30:
+        if size <= data.memory * 2**30 / n_beside():
             self._kept = [self._load(s, slice(None)) for s in range(len(self.subjects))]
 
     def _align(self, data: Data) -> None:
@@ -294,6 +296,28 @@ def shuffled(
 def seed_of(seed: int, name: str) -> int:
     """A seed of its own for each named use of one seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
+
+
+class Timed:
+    """The same items, and how long their maker was waited for.
+
+    Attributes
+    ----------
+    seconds : float, s
+    """
+
+    def __init__(self, items: Iterator[Any]):
+        self.items, self.seconds = items, 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        started = time.perf_counter()
+        try:
+            return next(self.items)
+        finally:
+            self.seconds += time.perf_counter() - started
 
 
 def ahead(make: Callable[[Any], Any], over: Sequence[Any], depth: int = 2) -> Iterator[Any]:

@@ -104,16 +104,25 @@ def _import(options: Options) -> None:
 
 
 def _train(options: Options) -> None:
+    from neurovis.distributed import job
+
+    with job() as world:
+        _train_here(options, world.first)
+
+
+def _train_here(options: Options, first: bool) -> None:
     from neurovis.config import build, load_yaml
     from neurovis.experiment import Experiment
     from neurovis.train import main as train
 
     experiment = build(Experiment, load_yaml(options.experiment, options.override))
+    options.print_config &= first
     if _printed(options, experiment):
         return
     run = train(experiment, Path(options.out), options.resume == "auto", options.quiet)
-    _scores(run, options.quiet)
-    print(f"Run: {run}\nNext: neurovis report {run}")
+    if first:
+        _scores(run, options.quiet)
+        print(f"Run: {run}\nNext: neurovis report {run}")
 
 
 def _scores(run: Path, quiet: bool) -> None:

@@ -28,6 +28,14 @@ def how(default: Any, **kwargs: Any) -> Any:
     return pydantic.Field(default, json_schema_extra={"how": True}, **kwargs)
 
 
+def added(default: Any, **kwargs: Any) -> Any:
+    """Declare a field that came later: at its default it stays out of the fingerprint.
+
+    Runs made before the field existed keep their folders.
+    """
+    return pydantic.Field(default, json_schema_extra={"added": True}, **kwargs)
+
+
 class Config(pydantic.BaseModel):
     """A frozen set of typed options; an unknown field is refused with the nearest right one."""
 
@@ -159,9 +167,10 @@ def to_dict(config: Any, how_too: bool = True) -> Any:
             if not inside:
                 data = {"name": f"{type(config).__module__}:{type(config).__qualname__}"}
         for key, field in type(config).model_fields.items():
-            extra = field.json_schema_extra
-            if how_too or not (isinstance(extra, dict) and extra.get("how")):
-                data[key] = to_dict(getattr(config, key), how_too)
+            value, extra = getattr(config, key), field.json_schema_extra
+            marks = extra if isinstance(extra, dict) and not how_too else {}
+            if not (marks.get("how") or (marks.get("added") and _as_declared(value, field))):
+                data[key] = to_dict(value, how_too)
         return data
     if isinstance(config, dict):
         return {str(k): to_dict(v, how_too) for k, v in config.items()}
@@ -171,6 +180,13 @@ def to_dict(config: Any, how_too: bool = True) -> Any:
         return config.as_posix()
     # numpy arrays whole: their printed form leaves out the middle, which a fingerprint must see
     return config.tolist() if hasattr(config, "tolist") else config
+
+
+def _as_declared(value: Any, field: Any) -> bool:
+    """Whether a field has its default; a component's default may be written as its name."""
+    if isinstance(value, Family) and isinstance(field.default, str):
+        return value.component == field.default and value == type(value)()
+    return value == field.default
 
 
 def fingerprint(*parts: Any) -> str:

@@ -12,7 +12,7 @@ import pydantic
 
 from neurovis.batches import Data
 from neurovis.brain.base import BrainEncoder
-from neurovis.config import Config, how
+from neurovis.config import Config, added, how
 from neurovis.errors import UsageError
 from neurovis.losses.base import Loss
 from neurovis.targets import Target, named
@@ -30,6 +30,11 @@ class Train(Config):
     patience : int
         Epochs without a better validation loss before stopping.
     batch_size : int
+        Rows that are compared with each other, over all processes together.
+    micro_batch : int
+        Rows that pass the tower at a time, over all processes together, where a batch is larger than
+        memory; 0 for all of them. Gradients are those of the whole batch (see `neurovis.step`). It changes numbers where
+        a tower normalises over the batch or draws at random, as it then does so per part.
     lr, weight_decay : float
         Of AdamW; the rate follows one cycle.
     warmup : float
@@ -49,6 +54,7 @@ class Train(Config):
     epochs: pydantic.PositiveInt = 40
     patience: pydantic.PositiveInt = 10
     batch_size: pydantic.PositiveInt = 128
+    micro_batch: pydantic.NonNegativeInt = added(0)
     lr: pydantic.PositiveFloat = 3e-4
     weight_decay: pydantic.NonNegativeFloat = 0.05
     warmup: float = pydantic.Field(0.1, gt=0, lt=1)
@@ -101,6 +107,10 @@ class Experiment(Config):
     seed : int
     device : str
         ``auto``, ``cpu``, ``cuda``.
+    precision : {"auto", "float32", "bfloat16"}
+        Of the tower in training; ``auto`` is bfloat16 on GPUs that compute in it, else float32.
+    compile : bool
+        Compile the tower with ``torch.compile``: half a minute, for steps that are shorter after it.
     tensorboard : bool
         Also write the log's numbers to ``tensorboard/`` in the run.
     """
@@ -118,6 +128,8 @@ class Experiment(Config):
     control: Literal["tower", "baseline", "none"] = "tower"
     seed: int = 0
     device: str = how("auto")
+    precision: Literal["auto", "float32", "bfloat16"] = how("auto")
+    compile: bool = how(False)
     tensorboard: bool = how(False)
 
     @pydantic.model_validator(mode="before")

@@ -15,7 +15,7 @@ class Log:
     """``log.csv``: one row per epoch; rows after the epoch a run resumes from are dropped."""
 
     columns = ("stage", "step", "epoch", "loss", "contrastive", "mse", "cosine")
-    columns += ("validation_loss", "validation_top5", "seconds")
+    columns += ("validation_loss", "validation_top5", "waited", "seconds")
 
     def __init__(self, path: Path, stage: str, epoch: int, tensorboard: bool = False):
         self.path, self.stage = path, stage

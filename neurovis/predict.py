@@ -95,24 +95,28 @@ test_rows.__test__ = False  # not a test, whatever pytest thinks of its name
 def heads(setup: Setup, model: Any, items: list[Item], fold: Any = None) -> dict[str, Any]:
     """What every head of a tower says of items: tensors (item, dim) on the CPU.
 
+    Several processes share the items, each is computed once, and all processes have all of them.
     `fold` says which part of the training data each item belongs to, for towers that are cross-fitted.
     """
     import torch
 
-    parts: dict[str, list] = {}
+    world, parts = setup.world, {}
+    mine = np.array_split(np.arange(len(items)), world.size)[world.rank]
     model.eval()
     with torch.inference_mode():
-        for start in range(0, len(items), 256):
-            block = items[start : start + 256]
+        for start in range(0, len(mine), 256):
+            rows = mine[start : start + 256]
+            block = [items[i] for i in rows]
             subject = torch.tensor([s for s, _ in block])
             present = torch.from_numpy(setup.recordings.present)[subject]
             signal = torch.from_numpy(setup.recordings.averages(block))
             batch = [signal, subject, present]
-            batch += [] if fold is None else [fold[start : start + 256]]
+            batch += [] if fold is None else [fold[rows]]
             said = model(*(t.to(setup.device) for t in batch))
             for name, value in said.items():
                 parts.setdefault(name, []).append(value.float().cpu())
-    return {name: torch.cat(values) for name, values in parts.items()}
+    said = {name: torch.cat(values) for name, values in parts.items()}
+    return world.joined(said, mine, len(items))
 
 
 def tower(setup: Setup, model: Any, rows: Rows, system: str = "tower") -> Prediction:
@@ -134,7 +138,7 @@ def tower(setup: Setup, model: Any, rows: Rows, system: str = "tower") -> Predic
                 vector[name] = model.back(name, said[name]).numpy()
                 continue
             vector[name] = said[name].numpy()
-            if setup.experiment.projection != "none":
+            if setup.experiment.projection != "none" and setup.world.first:
                 seen = model.project(name, torch.from_numpy(found.at(shown))).numpy()
                 path = setup.folder / "systems" / system / "gallery" / f"{name}.h5"
                 Embeddings(seen, shown, found.encoder).write(path)

@@ -2,6 +2,7 @@
 
     neurovis train experiment.yaml train.epochs=20
     neurovis train experiment.yaml --resume auto        (the default: go on where a run stopped)
+    torchrun --nproc-per-node 2 -m neurovis train experiment.yaml
 
 Comes in: an experiment's YAML that names prepared trials, targets, a tower and a loss. Goes out: a run
 folder with weights, logs, predictions of tower, baseline and control for the same test rows, and the
@@ -13,26 +14,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurovis.batches import Examples, Item, Recordings, ahead, seed_of, shuffled
+from neurovis.batches import Examples, Item, Recordings, Timed, ahead, seed_of, shuffled
+from neurovis.checkpoint import Checkpoint
 from neurovis.config import build, fingerprint, load_yaml
 from neurovis.decoder import decoder
-from neurovis.errors import NeurovisError, UsageError
+from neurovis.device import choose_device, choose_precision, compile_tower
+from neurovis.distributed import ALONE, World, job, normalise_together, world
+from neurovis.errors import NeurovisError
 from neurovis.experiment import Experiment, Train
 from neurovis.log import Bar, Log, require_tensorboard
 from neurovis.progress import say
 from neurovis.records import Embeddings, Split
+from neurovis.step import Batch, backward
 from neurovis.store import (
     artefact,
     artefact_path,
-    atomic,
-    enduring,
     is_complete,
     remove,
     save_tensors,
@@ -41,7 +44,7 @@ from neurovis.store import (
 )
 
 CHECKPOINT_SECONDS = 10.0
-"""Least time between checkpoints; an interrupted run repeats at most the epochs since the last."""
+"""Least time between checkpoints; an interrupted run repeats at most the steps since the last."""
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Setup:
     folder: Path
     device: Any
     quiet: bool
+    world: World = ALONE
 
     def truth(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Vectors of images per target: array (image, dim)."""
@@ -91,10 +95,13 @@ def train(
     return main(build(Experiment, load_yaml(path, overrides)), Path(out), resume, quiet)
 
 
+@job()
 def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = False) -> Path:
-    """Run an experiment from prepared trials to predictions."""
+    """Run an experiment from prepared trials to predictions; of several processes the first writes."""
     from neurovis import predict
 
+    here = world()
+    quiet = quiet or not here.first
     if experiment.tensorboard:
         require_tensorboard()
     recordings = Recordings(experiment.data)
@@ -107,53 +114,66 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
     }
     folder = artefact_path(out, "runs", experiment.name, experiment, inputs, recordings.subjects)
     try:
-        if is_complete(folder):
+        if here.same(is_complete(folder)):
             say(f"{folder.name}: complete already", quiet)
             return folder
-        if not resume:
+        if not resume and here.first:
             remove(working_folder(folder))
-        with artefact(folder, experiment, inputs, experiment.seed) as partial:
+        growing = nullcontext(working_folder(folder))
+        if here.first:
+            growing = artefact(folder, experiment, inputs, experiment.seed)
+        with growing as partial:
             device = choose_device(experiment.device)
             parts: dict[str, list] = {}
             for number, split in enumerate(recordings.folds):
                 fold = "" if len(recordings.folds) == 1 else f"-{number + 1:02d}"
                 by_recording = split.unit == "recording"
                 shown = recordings.items(split, "train")[1] if by_recording else None
-                vectors = {
-                    name: target.vectors(recordings.stimuli, split, out, quiet, shown)
-                    for name, target in experiment.targets.items()
-                }
-                setup = Setup(experiment, recordings, split, fold, vectors, partial, device, quiet)
+                with here.first_goes_first():
+                    vectors = {
+                        name: target.vectors(recordings.stimuli, split, out, quiet, shown)
+                        for name, target in experiment.targets.items()
+                    }
+                setup = Setup(
+                    experiment, recordings, split, fold, vectors, partial, device, quiet, here
+                )
                 for system, prediction in systems(setup):
                     parts.setdefault(system, []).append(prediction)
-                split.write(partial / f"split{fold}.json")
-            predict.finish(setup, parts)
+                if here.first:
+                    split.write(partial / f"split{fold}.json")
+            if here.first:
+                predict.finish(setup, parts)
     finally:
         recordings.close()
     return folder
 
 
 def systems(setup: Setup) -> Iterator[tuple[str, Any]]:
-    """Fit tower, baseline, control; yield what each says of the same test rows."""
+    """Fit tower, baseline, control; yield what each says of the same test rows.
+
+    Towers are trained by all processes together; closed forms are fitted by the first alone.
+    """
     from neurovis import predict
 
-    experiment, split = setup.experiment, setup.split
+    experiment, split, first = setup.experiment, setup.split, setup.world.first
     rows = predict.test_rows(setup.recordings, split, experiment.predict, experiment.seed)
-    if experiment.brain.closed_form:
-        yield "tower", predict.closed_form(setup, experiment.brain, "tower", rows)
-    else:
+    if not experiment.brain.closed_form:
         model = fit(setup, "tower")
         yield "tower", predict.tower(setup, model, rows)
-    yield "ridge", predict.closed_form(setup, experiment.baseline, "ridge", rows)
+    elif first:
+        yield "tower", predict.closed_form(setup, experiment.brain, "tower", rows)
+    if first:
+        yield "ridge", predict.closed_form(setup, experiment.baseline, "ridge", rows)
     if experiment.control == "tower" and not experiment.brain.closed_form:
         yield (
             "shuffled",
             predict.tower(setup, fit(setup, "shuffled", shuffle=True), rows, "shuffled"),
         )
-    elif experiment.control != "none":
+    elif experiment.control != "none" and first:
         one = predict.closed_form(setup, experiment.baseline, "shuffled", rows, shuffle=True)
         yield "shuffled", one
-    yield from predict.limits(setup, rows)
+    if first:
+        yield from predict.limits(setup, rows)
 
 
 def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
@@ -176,7 +196,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     from neurovis import predict
 
     experiment, options = setup.experiment, setup.experiment.train
-    recordings, split = setup.recordings, setup.split
+    recordings, split, world = setup.recordings, setup.split, setup.world
     stage = f"{system}{setup.fold}"
     weights = setup.folder / "systems" / system / f"model{setup.fold}.safetensors"
     torch.manual_seed(seed_of(experiment.seed, stage))
@@ -184,12 +204,18 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     shape = recordings.shape(outputs)
     model = decoder(experiment.brain.build(shape), outputs, experiment.projection).to(setup.device)
     loss_of = experiment.loss.build().to(setup.device)
-    if weights.is_file():
+    if world.same(weights.is_file()):
         from neurovis.store import load_tensors
 
         model.load_state_dict(load_tensors(weights))
         return model
     items, images = recordings.items(split, "train", single=options.average == "none")
+    if min(len(items), options.batch_size, options.micro_batch or options.batch_size) < world.size:
+        raise NeurovisError(
+            f"train.batch_size, train.micro_batch: expected a row for each of {world.size} processes, "
+            f"found {options.batch_size}, {options.micro_batch} and {len(items)} training items; use "
+            "fewer processes."
+        )
     held, held_images = recordings.items(split, "validation")
     if not held:
         raise NeurovisError(
@@ -200,10 +226,9 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         images = shuffled(images, items, recordings, split, experiment.seed)
         held_images = shuffled(held_images, held, recordings, split, experiment.seed + 1)
     number_of = {image: i for i, image in enumerate(np.unique(recordings.stimuli.image))}
-    numbers = np.array([number_of[image] for image in images])
+    numbers = torch.tensor([number_of[image] for image in images])
     truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
 
-    checkpoint = setup.folder / f"checkpoint-{stage}.pt"
     fold = held_fold = None
     if hasattr(model.tower, "start"):
         say(f"closed-form start of {stage}", setup.quiet)
@@ -217,6 +242,8 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
             fold=examples.folds,
         )
         fold, held_fold = torch.from_numpy(examples.fold).split([len(items), len(held)])
+    world.alike(model, loss_of)
+    normalise_together(model, world)
     groups = parameter_groups(model, loss_of, options.weight_decay)
     optimiser = torch.optim.AdamW(groups, lr=options.lr)
     n_batches = max(1, len(items) // options.batch_size)
@@ -224,64 +251,73 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     cosine = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: one_cycle(step / n_steps, options.warmup)
     )
-    state = {"epoch": 0, "best": math.inf, "since": 0, "step": 0}
+    state = {"epoch": 0, "within": 0, "step": 0, "best": math.inf, "since": 0, "sums": {}}
     shadow = {k: v.detach().clone() for k, v in model.state_dict().items()}
     best = {k: v.clone() for k, v in shadow.items()}
-    if checkpoint.is_file():
-        saved = torch.load(checkpoint, map_location=setup.device, weights_only=True)
-        model.load_state_dict(saved["model"])
-        loss_of.load_state_dict(saved["loss"])
-        optimiser.load_state_dict(saved["optimiser"])
-        cosine.load_state_dict(saved["schedule"])
+    checkpoint = Checkpoint(
+        setup.folder / f"checkpoint-{stage}.pt",
+        f"{setup.folder.name.strip('.').removesuffix('.partial')}, {stage}",
+        world,
+        {"model": model, "loss": loss_of, "optimiser": optimiser, "schedule": cosine},
+    )
+    saved = checkpoint.load(setup.device)
+    if saved:
         state, shadow, best = saved["state"], saved["shadow"], saved["best"]
-    log = Log(setup.folder / "log.csv", stage, state["epoch"], experiment.tensorboard)
-    saved_at = time.perf_counter()
-    mixed = torch.autocast(setup.device.type, torch.bfloat16, enabled=setup.device.type == "cuda")
+    log = None
+    if world.first:
+        log = Log(setup.folder / "log.csv", stage, state["epoch"], experiment.tensorboard)
+    precision = choose_precision(experiment.precision, setup.device)
+    mixed = torch.autocast(setup.device.type, precision, enabled=precision != torch.float32)
+    if experiment.compile:
+        compile_tower(model, setup.quiet)
     bar = Bar(options.epochs, state["epoch"], f"training {stage}", setup.quiet)
 
+    def make(planned: tuple) -> Batch:
+        number, rows, group, seed = planned
+        shares = world.shares(len(rows), options.micro_batch)
+        mine = np.concatenate([part[world.rank] for part in shares])
+        # drawn for all rows, so that what a row gets does not depend on how many processes there are
+        read = np.arange(len(rows)) if options.shift or options.noise else mine
+        signal = recordings.averages([group[i] for i in read])
+        signal = augmented(signal, options, recordings, seed)
+        signal = signal[mine] if len(read) > len(mine) else signal
+        subject = torch.tensor([group[i][0] for i in mine])
+        inputs = [torch.from_numpy(signal), subject, torch.from_numpy(recordings.present)[subject]]
+        inputs += [] if fold is None else [fold[rows[mine]]]
+        target = {k: v[rows] for k, v in truth.items()}
+        drawn = seed_of(experiment.seed, f"{stage}/{state['epoch']}/{number}")
+        return Batch(inputs, target, numbers[rows], shares, drawn)
+
     while state["epoch"] < options.epochs and state["since"] < options.patience:
-        epoch = state["epoch"]
+        epoch, sums = state["epoch"], state["sums"]
+        # what is drawn at random follows from seed, epoch and step: a resumed run is the same run
         generator = np.random.default_rng([seed_of(experiment.seed, stage), epoch])
-        # the state of every generator is a function of seed and epoch: a resumed run is the same run
-        torch.manual_seed(seed_of(experiment.seed, f"{stage}/{epoch}"))
-        order = generator.permutation(len(items))
-        batches = [order[i::n_batches] for i in range(n_batches)]
-        chosen = [[pick(items[i], options.average, generator) for i in b] for b in batches]
-        seeds = generator.integers(2**32, size=n_batches)
-        started, sums = time.perf_counter(), {}
+        planned = plan(items, options, generator)[state["within"] :]
+        started = time.perf_counter()
         model.train()
-        make = lambda b, chosen=chosen, seeds=seeds: augmented(  # noqa: E731
-            recordings.averages(chosen[b]), options, recordings, seeds[b]
-        )
         # closed at once when a step fails: its thread must not outlive the files it reads
-        with closing(ahead(make, range(n_batches))) as read:
-            for rows, group, signal in zip(batches, chosen, read):
-                subject = torch.tensor([s for s, _ in group])
-                present = torch.from_numpy(recordings.present)[subject]
-                batch = {k: v[rows].to(setup.device) for k, v in truth.items()}
-                with mixed:
-                    batch_of = [torch.from_numpy(signal), subject, present]
-                    batch_of += [] if fold is None else [fold[rows]]
-                    said = model(*(part.to(setup.device) for part in batch_of))
-                    parts = loss_of(
-                        said, model.seen(batch), torch.from_numpy(numbers[rows]).to(setup.device)
-                    )
-                total = parts["loss"]
-                if not bool(torch.isfinite(total)):
+        with closing(ahead(make, planned)) as read:
+            batches = Timed(read)
+            for batch in batches:
+                parts, _ = backward(model, loss_of, batch, world, mixed)
+                if not bool(torch.isfinite(parts["loss"])):
                     raise NeurovisError(
-                        f"training {stage}: the loss is {float(total.detach())} at epoch {epoch + 1}, step "
-                        f"{state['step'] + 1}; the last good checkpoint is kept: lower train.lr or check "
-                        "the signals' scale, then run the same command again."
+                        f"training {stage}: the loss is {float(parts['loss'])} at epoch {epoch + 1}, "
+                        f"step {state['step'] + 1}; the last good checkpoint is kept: lower train.lr "
+                        "or check the signals' scale, then run the same command again."
                     )
-                optimiser.zero_grad(set_to_none=True)
-                total.backward()
+                world.average(p for group in groups for p in group["params"])
                 torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
                 optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
                 cosine.step()
-                state["step"] += 1
+                state["step"], state["within"] = state["step"] + 1, state["within"] + 1
                 average_into(shadow, model, options.average_weights, state["step"])
                 for name, value in parts.items():
-                    sums[name] = sums.get(name, 0.0) + float(value.detach())
+                    sums[name] = sums.get(name, 0.0) + float(value)
+                if checkpoint.due(CHECKPOINT_SECONDS):
+                    checkpoint.save(state=state, shadow=shadow, best=best)
+        waited = batches.seconds / (time.perf_counter() - started)
 
         use(model, shadow, options.average_weights)
         report = validate(setup, model, loss_of, held, held_images, number_of, held_fold)
@@ -292,37 +328,35 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
                 f"{epoch + 1}; the last good checkpoint is kept: lower train.lr or check the signals' "
                 "scale, then run the same command again."
             )
-        state["epoch"] += 1
-        state["since"] += 1
+        state |= {"epoch": epoch + 1, "within": 0, "sums": {}, "since": state["since"] + 1}
         if report["validation_loss"] < state["best"]:
             state["best"], state["since"] = report["validation_loss"], 0
             best = {k: v.detach().clone() for k, v in shadow.items()}
         means = {name: value / n_batches for name, value in sums.items()}
         seconds = round(time.perf_counter() - started, 3)
-        log.write(
-            {"step": state["step"], "epoch": epoch + 1, **means, **report, "seconds": seconds}
-        )
+        row = {"step": state["step"], "epoch": epoch + 1, **means, **report}
+        if log:
+            log.write({**row, "waited": waited, "seconds": seconds})
         bar.step(f"loss {means['loss']:.3f}, validation {report['validation_loss']:.3f}")
-        content = {
-            "model": model.state_dict(),
-            "loss": loss_of.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "schedule": cosine.state_dict(),
-            "state": state,
-            "shadow": shadow,
-            "best": best,
-        }
-        if time.perf_counter() - saved_at > CHECKPOINT_SECONDS or not checkpoint.is_file():
-            with atomic(checkpoint) as partial, enduring(partial) as stream:
-                torch.save(content, stream)
-            saved_at = time.perf_counter()
+        if checkpoint.due(CHECKPOINT_SECONDS) or not checkpoint.path.is_file():
+            checkpoint.save(state=state, shadow=shadow, best=best)
     bar.close()
-    log.close()
     model.load_state_dict(best)
-    predict.save_shape(setup, shape)
-    save_tensors(weights, model.state_dict(), brain=experiment.brain.component)
-    checkpoint.unlink(missing_ok=True)
+    if log:
+        log.close()
+        predict.save_shape(setup, shape)
+        save_tensors(weights, model.state_dict(), brain=experiment.brain.component)
+        checkpoint.remove()
     return model
+
+
+def plan(items: list[Item], options: Train, generator: np.random.Generator) -> list[tuple]:
+    """The batches of an epoch: number, rows, what to average for each of them, seed of its own."""
+    n_batches = max(1, len(items) // options.batch_size)
+    order = generator.permutation(len(items))
+    rows = [order[i::n_batches] for i in range(n_batches)]
+    chosen = [[pick(items[i], options.average, generator) for i in b] for b in rows]
+    return list(zip(range(n_batches), rows, chosen, generator.integers(2**32, size=n_batches)))
 
 
 def validate(
@@ -341,6 +375,8 @@ def validate(
     from neurovis.metrics.retrieval import cosine_blocks, place, top_credit
 
     said = predict.heads(setup, model, items, fold)
+    if not setup.world.first:
+        return setup.world.same(None)
     truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
     numbers = torch.tensor([number_of[image] for image in images])
     size = setup.experiment.train.batch_size
@@ -361,10 +397,11 @@ def validate(
         top_credit(*place(similarity, shown[rows]), min(5, len(gallery)))
         for rows, similarity in cosine_blocks([(said[target].numpy(), vectors.numpy())])
     ]
-    return {
+    report = {
         "validation_loss": float(np.average(losses, weights=weights)),
         "validation_top5": float(np.concatenate(credit).mean()),
     }
+    return setup.world.same(report)
 
 
 def pick(item: Item, average: str, generator: np.random.Generator) -> Item:
@@ -446,18 +483,3 @@ def prepared_identity(folder: Path, subjects: Sequence[str]) -> str:
     marks = [folder / f"sub-{who}" / "qc.json" for who in subjects]
     inputs = [read_json(mark).get("inputs") for mark in marks if mark.is_file()]
     return fingerprint(config, record.get("inputs"), record.get("seed"), inputs)
-
-
-def choose_device(name: str) -> Any:
-    """The torch device asked for, or the best there is."""
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"device: expected auto, cpu or cuda, found {name!r}.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device: cuda was asked for, but torch finds no GPU; use device=cpu.")
-    return device

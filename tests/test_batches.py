@@ -12,7 +12,7 @@ from conftest import write_prepared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurovis.batches import Data, Recordings, ahead
+from neurovis.batches import Data, Recordings, Timed, ahead
 from neurovis.errors import NeurovisError
 from neurovis.records import Split, Trials, opened
 
@@ -199,6 +199,24 @@ def test_ahead_reads_a_few_and_no_more():
     time.sleep(0.05)
     assert made == [0, 1, 2, 3]  # one taken, two waiting, one in hand
     read.close()
+
+
+def test_reading_overlaps_work_and_what_is_waited_for_is_counted():
+    def slowly(seconds):
+        time.sleep(seconds)
+        return seconds
+
+    for reading, working in ((0.02, 0.05), (0.05, 0.02)):
+        started = time.perf_counter()
+        items = Timed(ahead(slowly, [reading] * 10))
+        for _ in items:
+            time.sleep(working)
+        took = time.perf_counter() - started
+        # one after the other it would be 0.7 s
+        assert took < 10 * max(reading, working) + reading + 0.1
+        # only the first is waited for where reading is the faster of the two
+        waited = reading if reading < working else 10 * (reading - working)
+        assert 0.9 * waited < items.seconds < waited + 0.15
 
 
 def test_an_error_is_raised_where_it_is_used():

@@ -193,6 +193,9 @@ def test_a_fingerprint_sees_what_and_not_how():
     assert len(fingerprint(Box())) == 12
 
 
+HOW = ("device", "precision", "compile", "data.path", "data.memory", "tensorboard")
+
+
 def every_field() -> list:
     """Each field of an experiment and its sections, with another valid value."""
     other = {
@@ -238,7 +241,7 @@ def test_every_option_of_an_experiment_is_fingerprinted_unless_it_says_how(key, 
     changed = build(Experiment, data)
     extra = type(owner).model_fields[last].json_schema_extra
     is_how = bool(extra and extra.get("how"))
-    assert is_how == (key in ("device", "data.path", "data.memory", "tensorboard"))
+    assert is_how == (key in HOW)
     assert (fingerprint(changed) == fingerprint(default)) == is_how
 
 

@@ -47,6 +47,7 @@ BENCHMARKS = {
     "one_run": "--seconds 10 --n-chans 30",
     "preprocessing": "--small --only one_run --only nsd",
     "rendering": "10",
+    "scaling": "--batch-size 16 --micro-batch 8 --n-chans 8 --n-times 20 --n-hidden 8 --steps 1",
     "things_eeg2": "--scale 0.002 --n-jobs 1",
     "things_meg": "--runs 1",
 }

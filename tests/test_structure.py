@@ -23,17 +23,19 @@ ORDER = """
 errors
 progress
 config
-parallel store safe_pickle
+parallel store safe_pickle watch
+distributed
 records arrays manifest
 signals images decoder metrics report fetch
 brain world datasets
 losses
 batches targets prepare imports
-log experiment evaluate
+log experiment evaluate step checkpoint device
 predict
 train listing
 demo
 cli
+__main__
 """
 LAYER = {name: i for i, line in enumerate(ORDER.split("\n")) for name in line.split()}
 HEAVY = {"torch", "torchvision", "mne", "mne_bids", "pandas", "skimage", "sklearn", "matplotlib"}

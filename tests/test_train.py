@@ -173,6 +173,59 @@ def test_a_killed_run_goes_on_to_the_same_result(planted, undisturbed, tmp_path)
     assert epochs == [1, 2, 3, 4, 5]
 
 
+WITHIN = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from neurovis import train
+from neurovis.config import build, load_yaml
+from neurovis.experiment import Experiment
+
+train.Checkpoint.due = lambda *_: True
+step, calls = train.backward, []
+
+def counted(*arguments):
+    calls.append(1)
+    if len(calls) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(*arguments)
+
+train.backward = counted
+train.main(build(Experiment, load_yaml(sys.argv[1])), Path(sys.argv[2]), quiet=True)
+"""
+
+
+def test_a_run_killed_within_an_epoch_goes_on_with_the_next_step(planted, undisturbed, tmp_path):
+    from neurovis.config import write_yaml
+
+    write_yaml(tmp_path / "e.yaml", experiment(planted))
+    words = [sys.executable, "-c", WITHIN, str(tmp_path / "e.yaml"), str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (left,) = (tmp_path / "runs").iterdir()
+    state = torch.load(left / "checkpoint-tower.pt", weights_only=True)["state"]
+    assert (state["epoch"], state["within"], state["step"]) == (1, 1, 5)  # four steps an epoch
+    steps = []
+    with pytest.MonkeyPatch.context() as patch:
+        plain = train.backward
+        patch.setattr(train, "backward", lambda *a: steps.append(1) or plain(*a))
+        run = train.main(experiment(planted), tmp_path, quiet=True)
+    assert len(steps) == 5 * 4 - 5
+    same_run(run, undisturbed)
+    logs = [(r / "log.csv").read_text().splitlines() for r in (run, undisturbed)]
+    # all but the seconds, and the share of them that data were waited for
+    one, two = ([line.rsplit(",", 2)[0] for line in log] for log in logs)
+    assert one == two
+
+
+def test_the_log_says_how_long_data_were_waited_for(undisturbed):
+    with (undisturbed / "log.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 5
+    assert all(0 <= float(row["waited"]) < 1 for row in rows)
+
+
 def test_a_loss_that_is_nan_stops_and_the_run_goes_on(planted, undisturbed, tmp_path, monkeypatch):
     augmented, calls = train.augmented, []
 

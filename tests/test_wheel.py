@@ -38,9 +38,11 @@ def test_the_wheel_holds_every_module_and_manifest(wheel):
         f"{place}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, place in FOLDERS.items()
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".json") and "__pycache__" not in path.parts
+        if path.suffix in (".py", ".json") or path.parent.name == "weights"
+        if "__pycache__" not in path.parts
     }
     assert "neurovis/data_manifests/bids.json" in expected
+    assert "neurovis/world/weights/kinds.safetensors" in expected
     with zipfile.ZipFile(wheel) as file:
         found = {name for name in file.namelist() if ".dist-info/" not in name}
     assert found == expected

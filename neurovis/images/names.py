@@ -2,7 +2,7 @@
 
 Comes in: ``open_clip:ViT-H-14/laion2b_s32b_b79k@0.35+tokens``. Goes out: the encoder's config.
 
-    encoder  = feature ("+" feature)* | network ["@" place] ("+" option)*
+    encoder  = feature ("+" feature)* | "world:kinds" | network ["@" place] ("+" option)*
     feature  = "classical" | "gabor" | "color" | "hog" | "pixels"
     network  = "open_clip:" model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
                where model may be "local-dir:" folder or "hf-hub:" org "/" repository
@@ -19,6 +19,7 @@ from neurovis.config import build, resolve
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.images.base import ImageEncoder
 from neurovis.images.classical import Classical, Color, Gabor, Hog, Pixels
+from neurovis.images.kinds import Kinds
 from neurovis.images.networks import OFFLINE, SUFFIXES, OpenClip, Timm
 
 FEATURES = {cls.component: cls for cls in (Gabor, Color, Hog, Pixels, Classical)}
@@ -57,10 +58,7 @@ def encoder(name: str | dict[str, Any] | ImageEncoder) -> ImageEncoder:
     if not colon:
         return _features(name)
     if source == "world":
-        raise NeurovisError(
-            f"encoder {name!r}: the small weights of the image world are not shipped yet; encoders "
-            f"that work offline: {', '.join(OFFLINE)}."
-        )
+        return _world(name, rest)
     if source in NETWORKS:
         return _network(name, NETWORKS[source], rest)
     if "." in source and "+" not in source:
@@ -71,6 +69,17 @@ def encoder(name: str | dict[str, Any] | ImageEncoder) -> ImageEncoder:
             f"({', '.join(sorted(FEATURES))}); embed with each network by itself."
         )
     raise UsageError(unknown("encoder", source, [*FEATURES, *NETWORKS, "world"]))
+
+
+def _world(name: str, rest: str) -> ImageEncoder:
+    if rest == "kinds":
+        return Kinds()
+    if rest != "clip":
+        raise UsageError(unknown("encoder", name, ["world:kinds"]))
+    raise NeurovisError(
+        f"encoder {name!r}: these weights of the image world are not shipped yet; encoders that work "
+        f"offline: world:kinds, {', '.join(OFFLINE)}."
+    )
 
 
 def _features(name: str) -> ImageEncoder:

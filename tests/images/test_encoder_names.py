@@ -74,7 +74,12 @@ def test_the_error_about_the_world_names_what_works_offline():
     assert all(name in str(error.value) for name in OFFLINE)
     for name in OFFLINE:
         encoder(name).build()
-    assert set(OFFLINE) == set(components(ImageEncoder)) - {"open_clip", "timm", "category"}
+    assert set(OFFLINE) == set(components(ImageEncoder)) - {
+        "open_clip",
+        "timm",
+        "category",
+        "world_kinds",
+    }
 
 
 @given(st.floats(0.01, 1), st.integers(1, 60))

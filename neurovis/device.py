@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from neurovis.distributed import world
+from neurovis.distributed import here
 from neurovis.errors import UsageError
 from neurovis.progress import say
 
@@ -26,7 +26,7 @@ def choose_device(name: str) -> Any:
         raise UsageError(f"device: expected auto, cpu or cuda, found {name!r}.") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError("device: cuda was asked for, but torch finds no GPU; use device=cpu.")
-    if device.type == "cuda" and world().size > 1:
+    if device.type == "cuda" and here().size > 1:
         number, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
         if number >= there:
             raise UsageError(

@@ -179,7 +179,7 @@ def job() -> Iterator[World]:
     World
     """
     if _joined or int(os.environ.get("WORLD_SIZE", 1)) == 1 or "RANK" not in os.environ:
-        yield world()
+        yield here()
         return
     import torch
     from torch import distributed
@@ -206,7 +206,7 @@ def job() -> Iterator[World]:
         distributed.destroy_process_group()
 
 
-def world() -> World:
+def here() -> World:
     """The job that this process is part of."""
     return _joined[0] if _joined else ALONE
 

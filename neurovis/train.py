@@ -26,7 +26,7 @@ from neurovis.checkpoint import Checkpoint
 from neurovis.config import build, fingerprint, load_yaml
 from neurovis.decoder import decoder
 from neurovis.device import choose_device, choose_precision, compile_tower
-from neurovis.distributed import ALONE, World, job, normalise_together, world
+from neurovis.distributed import ALONE, World, here, job, normalise_together
 from neurovis.errors import NeurovisError
 from neurovis.experiment import Experiment, Train
 from neurovis.log import Bar, Log, require_tensorboard
@@ -100,8 +100,8 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
     """Run an experiment from prepared trials to predictions; of several processes the first writes."""
     from neurovis import predict
 
-    here = world()
-    quiet = quiet or not here.first
+    world = here()
+    quiet = quiet or not world.first
     if experiment.tensorboard:
         require_tensorboard()
     recordings = Recordings(experiment.data)
@@ -114,13 +114,13 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
     }
     folder = artefact_path(out, "runs", experiment.name, experiment, inputs, recordings.subjects)
     try:
-        if here.same(is_complete(folder)):
+        if world.same(is_complete(folder)):
             say(f"{folder.name}: complete already", quiet)
             return folder
-        if not resume and here.first:
+        if not resume and world.first:
             remove(working_folder(folder))
         growing = nullcontext(working_folder(folder))
-        if here.first:
+        if world.first:
             growing = artefact(folder, experiment, inputs, experiment.seed)
         with growing as partial:
             device = choose_device(experiment.device)
@@ -129,19 +129,19 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
                 fold = "" if len(recordings.folds) == 1 else f"-{number + 1:02d}"
                 by_recording = split.unit == "recording"
                 shown = recordings.items(split, "train")[1] if by_recording else None
-                with here.first_goes_first():
+                with world.first_goes_first():
                     vectors = {
                         name: target.vectors(recordings.stimuli, split, out, quiet, shown)
                         for name, target in experiment.targets.items()
                     }
                 setup = Setup(
-                    experiment, recordings, split, fold, vectors, partial, device, quiet, here
+                    experiment, recordings, split, fold, vectors, partial, device, quiet, world
                 )
                 for system, prediction in systems(setup):
                     parts.setdefault(system, []).append(prediction)
-                if here.first:
+                if world.first:
                     split.write(partial / f"split{fold}.json")
-            if here.first:
+            if world.first:
                 predict.finish(setup, parts)
     finally:
         recordings.close()

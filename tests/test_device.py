@@ -47,7 +47,7 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     assert device.choose_device("auto") == torch.device("cuda")
-    monkeypatch.setattr(device, "world", lambda: World(1, 4))
+    monkeypatch.setattr(device, "here", lambda: World(1, 4))
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert device.choose_device("auto") == torch.device("cuda", 1)
     assert taken == [torch.device("cuda", 1)]

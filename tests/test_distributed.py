@@ -352,3 +352,31 @@ def test_a_process_that_was_killed_is_not_alive_before_it_is_collected():
     assert not watch._alive(child.pid)  # a zombie
     child.communicate()
     assert not watch._alive(child.pid)
+
+
+LATE = """
+import os, signal, sys
+from neurovis import cli, predict
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+predict._pictures = die                        # by the first process alone, while the other waits
+sys.exit(cli.main(["train", sys.argv[1], "--out", sys.argv[2], "--quiet"]))
+"""
+
+
+@pytest.mark.slow
+def test_the_first_process_killed_while_the_others_wait_for_it(planted, undisturbed, tmp_path):
+    write_yaml(tmp_path / "e.yaml", experiment(planted))
+    (tmp_path / "late.py").write_text(LATE)
+    started = time.monotonic()
+    done = together(tmp_path / "late.py", tmp_path / "e.yaml", tmp_path)
+    assert time.monotonic() - started < BOUND
+    (said,) = sentences(done)
+    assert "rank 0 of 2 was killed" in said
+    # two processes go on with what is left
+    done = together("-m", "neurovis", "train", tmp_path / "e.yaml", "--out", tmp_path, "--quiet")
+    assert done.returncode == 0, done.stderr[-3000:]
+    (run,) = (tmp_path / "runs").iterdir()
+    similar(run, undisturbed)

@@ -20,6 +20,9 @@ from neurovis.losses.base import Loss
 SMALL = {"n_virtual": 6, "n_harmonics": 4, "n_hidden": 12, "n_features": 16}
 # what makes each component of the registry small; a new component runs with its defaults
 TINY: dict[str, list[dict]] = {
+    "atm": [{}, {"variant": "E"}, {"subject_token": True}],
+    "mlp": [{"n_hidden": 32}, {"n_hidden": 32, "subject_layer": "ridge"}],
+    "voxel_tokens": [{"patch": 3, "n_hidden": 16, "n_components": 4, "n_harmonics": 8}],
     "conv": [
         {**SMALL},
         {**SMALL, "spatial": "learned", "time": "mean", "subject_layer": False},

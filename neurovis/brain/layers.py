@@ -1,0 +1,257 @@
+"""What several towers are made of: the temporal-spatial convolution, the residual head, heads by target.
+
+Comes in: sizes. Goes out: torch modules. The convolution says what the plain modules of its paper say, to
+rounding, in a third of their arithmetic and without their largest arrays.
+
+References: Song et al. 2024, arXiv 2308.13234 (convolution); Li et al. 2024, arXiv 2403.07721 (head).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from neurovis.errors import NeurovisError
+
+CACHE = 2**18
+"""Values of an unfolded block of trials that stay in a processor's cache."""
+
+
+def size(module: Any) -> int:
+    """Number of learned weights of a torch module."""
+    return sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
+
+
+def by_target(outputs: dict[str, int], make: Callable[[int], Any]) -> Any:
+    """One head per target: a torch module from features (row, feature) to {target: (row, dim)}.
+
+    Parameters
+    ----------
+    outputs : dict of int
+        Width of each target.
+    make : callable
+        Width -> torch module.
+    """
+    from torch import nn
+
+    class Heads(nn.Module):
+        """See `by_target`."""
+
+        def __init__(self):
+            super().__init__()
+            # dots are not allowed in names of submodules
+            self.names = tuple(outputs)
+            self.each = nn.ModuleList(make(dim) for dim in outputs.values())
+
+        def forward(self, features: Any) -> dict[str, Any]:
+            return {name: head(features) for name, head in zip(self.names, self.each)}
+
+    return Heads()
+
+
+def residual_head(n_in: int, dim: int, dropout: float) -> Any:
+    """Linear map, then a residual GELU-linear-dropout, then a normalisation: a torch module.
+
+    Parameters
+    ----------
+    n_in, dim : int
+    dropout : float
+    """
+    from torch import nn
+    from torch.nn import functional
+
+    class Head(nn.Module):
+        """See `residual_head`."""
+
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(n_in, dim)
+            self.second = nn.Linear(dim, dim)
+            self.drop = nn.Dropout(dropout)
+            self.norm = nn.LayerNorm(dim)
+
+        def forward(self, x: Any) -> Any:
+            x = self.first(x)
+            return self.norm(x + self.drop(self.second(functional.gelu(x))))
+
+    return Head()
+
+
+def masked(signal: Any, present: Any) -> Any:
+    """Signal (row, channel, time) with absent channels at 0, whatever stands in them."""
+    if bool(present.all()):
+        return signal
+    return signal.masked_fill(~present[:, :, None], 0.0)
+
+
+def temporal_spatial(
+    n_chans: int,
+    n_times: int,
+    n_filters: int = 40,
+    kernel: int = 25,
+    pool: int = 51,
+    stride: int = 5,
+    dropout: float = 0.5,
+    who: str = "temporal_spatial",
+) -> Any:
+    """Convolution over time, average pooling, ELU, convolution over channels, ELU, 1x1: a torch module.
+
+    Parameters
+    ----------
+    n_chans, n_times : int
+    n_filters : int
+        Temporal filters, and as many spatial ones.
+    kernel, pool, stride : int, samples
+        Of the temporal convolution and of the average pooling.
+    dropout : float
+    who : str
+        Named in errors.
+
+    Returns
+    -------
+    torch.nn.Module
+        From (row, channel, time) to (row, window, filter); `n_windows` says how many windows.
+
+    Raises
+    ------
+    NeurovisError
+        If the epochs are shorter than one window.
+    """
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    width = kernel + pool - 1
+    if n_times < width:
+        raise NeurovisError(
+            f"{who}: expected epochs of at least kernel + pool - 1 = {width} samples, found {n_times}; "
+            "lower brain.pool and brain.kernel."
+        )
+
+    def elu_(x: Any) -> Any:
+        # exp(x) >= x + 1, so that the larger one is right on both sides; expm1 takes five times as long
+        return torch.maximum(x, x.clamp(max=0).exp_().sub_(1), out=x)
+
+    class Filtered(torch.autograd.Function):
+        """ELU of windows times temporal filters, times spatial filters; a block of trials at a time.
+
+        Windows overlap and are never kept; what is kept is read once more, in the backward pass.
+        """
+
+        @staticmethod
+        def forward(ctx: Any, x: Any, temporal: Any, bias: Any, spatial: Any) -> Any:
+            n, n_windows = len(x), (x.shape[2] - width) // stride + 1
+            y = x.new_empty(n * n_windows, n_chans * n_filters)
+            out = x.new_empty(n * n_windows, n_filters)
+            for part, windows in blocks(x):
+                rows = y[part].view(-1, n_filters)
+                torch.addmm(bias, windows, temporal.T, out=rows)
+                elu_(rows)
+                torch.mm(y[part], spatial.T, out=out[part])
+            ctx.save_for_backward(x, temporal, spatial, y)
+            return out.view(n, n_windows, n_filters)
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, slope: Any) -> Any:
+            x, temporal, spatial, y = ctx.saved_tensors
+            slope = slope.reshape(-1, n_filters)
+            along_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+            along_spatial = torch.zeros_like(spatial)
+            along_temporal, along_bias = torch.zeros_like(temporal), x.new_zeros(n_filters)
+            n_windows = len(slope) // len(x)
+            for part, windows in blocks(x):
+                along_spatial.addmm_(slope[part].T, y[part])
+                inner = slope[part] @ spatial
+                inner.mul_(y[part].clamp(max=0).add_(1))
+                inner = inner.view(-1, n_filters)
+                along_temporal.addmm_(inner.T, windows)
+                along_bias += inner.sum(0)
+                if along_x is not None:
+                    mine = along_x[part.start // n_windows : part.stop // n_windows]
+                    back = (inner @ temporal).view(len(mine), n_windows, n_chans, width)
+                    scatter(mine, back.transpose(1, 2))
+            return along_x, along_temporal, along_bias, along_spatial
+
+    def blocks(x: Any) -> Any:
+        """Rows (trial x window) and their windows (row x channel, sample), block by block."""
+        view = x.unfold(2, width, stride).transpose(1, 2)
+        n_windows = view.shape[1]
+        each = n_windows * n_chans * width
+        step = max(1, CACHE * torch.get_num_threads() // each)
+        room = x.new_empty(min(step, len(x)) * each)
+        for start in range(0, len(x), step):
+            block = view[start : start + step]
+            windows = room[: len(block) * each].view(block.shape)
+            windows.copy_(block)
+            stop = start + len(block)
+            yield slice(start * n_windows, stop * n_windows), windows.view(-1, width)
+
+    def scatter(into: Any, windows: Any) -> None:
+        """Add windows (trial, channel, window, sample) where they were cut from."""
+        n_windows = windows.shape[2]
+        for begin in range(0, width, stride):
+            some = windows[..., begin : begin + stride]
+            last = begin + (n_windows - 1) * stride + some.shape[3]
+            if some.shape[3] == stride:
+                into[..., begin:last].view(*into.shape[:2], n_windows, stride).add_(some)
+            else:
+                for i in range(some.shape[3]):
+                    into[..., begin + i : last : stride].add_(some[..., i])
+
+    class Convolution(nn.Module):
+        """See `temporal_spatial`."""
+
+        def __init__(self):
+            super().__init__()
+            self.temporal = nn.Conv2d(1, n_filters, (1, kernel))
+            self.first_norm = nn.BatchNorm2d(n_filters)
+            self.spatial = nn.Conv2d(n_filters, n_filters, (n_chans, 1))
+            self.second_norm = nn.BatchNorm2d(n_filters)
+            self.drop = nn.Dropout(dropout)
+            self.mix = nn.Conv2d(n_filters, n_filters, 1)
+            self.n_windows = (n_times - width) // stride + 1
+
+        def filters(self, x: Any) -> tuple[Any, Any]:
+            """Temporal filters (filter, sample) with pooling and normalisation in them, and biases."""
+            box = self.temporal.weight.new_full((1, 1, pool), 1 / pool)
+            filters = functional.conv1d(self.temporal.weight[:, 0], box, padding=pool - 1)[:, 0]
+            norm = self.first_norm
+            if self.training:
+                mean, variance, n = self.moments(x, filters)
+                mean = mean + self.temporal.bias
+                with torch.no_grad():
+                    norm.running_mean.lerp_(mean, norm.momentum)
+                    norm.running_var.lerp_(variance * (n / max(n - 1, 1)), norm.momentum)
+                    norm.num_batches_tracked += 1
+            else:
+                mean, variance = norm.running_mean, norm.running_var
+            gain = norm.weight * (variance + norm.eps).rsqrt()
+            return filters * gain[:, None], norm.bias + (self.temporal.bias - mean) * gain
+
+        def moments(self, x: Any, filters: Any) -> tuple[Any, Any, int]:
+            """Mean and variance of what filters say of a batch, from the covariance of its samples."""
+            flat = x.reshape(-1, x.shape[2])
+            mean = flat.mean(0)
+            square = flat.T @ flat / len(flat)
+            starts = range(0, x.shape[2] - width + 1, stride)
+            mean = sum(mean[i : i + width] for i in starts) / len(starts)
+            square = sum(square[i : i + width, i : i + width] for i in starts) / len(starts)
+            mean_of = filters @ mean
+            variance = ((filters @ square) * filters).sum(1) - mean_of**2
+            return mean_of, variance.clamp(min=0), len(flat) * len(starts)
+
+        def forward(self, x: Any) -> Any:
+            filters, bias = self.filters(x)
+            spatial = self.spatial.weight[..., 0].transpose(1, 2).reshape(n_filters, -1)
+            if x.is_cuda:  # one large array is what a GPU is good at
+                windows = x.unfold(2, width, stride).transpose(1, 2)
+                y = functional.elu(functional.linear(windows, filters, bias))
+                y = functional.linear(y.flatten(2), spatial)
+            else:
+                y = Filtered.apply(x, filters, bias, spatial)
+            y = (y + self.spatial.bias).transpose(1, 2)[:, :, None]
+            y = self.drop(functional.elu(self.second_norm(y)))[:, :, 0].transpose(1, 2)
+            return functional.linear(y, self.mix.weight[:, :, 0, 0], self.mix.bias)
+
+    return Convolution()

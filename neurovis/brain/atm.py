@@ -17,7 +17,14 @@ from typing import Any, Literal
 import pydantic
 
 from neurovis.brain.base import BrainEncoder, Shape
-from neurovis.brain.layers import by_target, masked, residual_head, temporal_spatial
+from neurovis.brain.layers import (
+    attention,
+    by_target,
+    cheap_dropout,
+    masked,
+    residual_head,
+    temporal_spatial,
+)
 from neurovis.errors import NeurovisError
 
 
@@ -86,15 +93,11 @@ def _channel_tower(config: Atm, shape: Shape) -> Any:
             self.first = nn.Linear(width, config.n_ff)
             self.second = nn.Linear(config.n_ff, width)
             self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
-            self.drop = nn.Dropout(config.token_dropout)
+            self.attend = attention(n_heads, config.token_dropout)
+            self.drop = cheap_dropout(config.token_dropout)
 
         def forward(self, x: Any, use: Any) -> Any:
-            n, n_tokens = x.shape[:2]
-            q, k, v = self.qkv(x).view(n, n_tokens, 3, n_heads, -1).permute(2, 0, 3, 1, 4)
-            rate = self.drop.p if self.training else 0.0
-            mask = None if use is None else use[:, None, None]
-            y = functional.scaled_dot_product_attention(q, k, v, mask, rate)
-            y = self.out(y.transpose(1, 2).reshape(n, n_tokens, inner))
+            y = self.out(self.attend(self.qkv(x), use))
             x = self.norms[0](x + self.drop(y))
             y = self.drop(functional.gelu(self.first(x)))
             return self.norms[1](x + self.drop(self.second(y)))
@@ -107,7 +110,7 @@ def _channel_tower(config: Atm, shape: Shape) -> Any:
             self.embedding = nn.Linear(shape.n_times, width)
             if config.subject_token:
                 self.subject_token = nn.Embedding(len(shape.subjects), width)
-            self.drop = nn.Dropout(config.token_dropout)
+            self.drop = cheap_dropout(config.token_dropout)
             self.layers = nn.ModuleList(Layer() for _ in range(config.n_layers))
             self.norm = nn.LayerNorm(width)
             self.convolution = temporal_spatial(

@@ -8,6 +8,7 @@ References: Song et al. 2024, arXiv 2308.13234 (convolution); Li et al. 2024, ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,7 @@ def residual_head(n_in: int, dim: int, dropout: float) -> Any:
             super().__init__()
             self.first = nn.Linear(n_in, dim)
             self.second = nn.Linear(dim, dim)
-            self.drop = nn.Dropout(dropout)
+            self.drop = cheap_dropout(dropout)
             self.norm = nn.LayerNorm(dim)
 
         def forward(self, x: Any) -> Any:
@@ -82,6 +83,140 @@ def masked(signal: Any, present: Any) -> Any:
     if bool(present.all()):
         return signal
     return signal.masked_fill(~present[:, :, None], 0.0)
+
+
+def drawn(shape: Any, rate: float) -> tuple[Any, float]:
+    """Which values a dropout keeps: tensor of bool, and what the kept ones are multiplied by.
+
+    Four are decided by each 64-bit number, by 16 bits each: a processor takes ten times as long to draw
+    one number for each of them.
+    """
+    import torch
+
+    n = math.prod(shape)
+    bits = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None)
+    threshold = round(rate * 2**16)
+    keep = bits.view(torch.int16)[:n].view(shape) >= threshold - 2**15
+    return keep, 2**16 / (2**16 - threshold)
+
+
+def cheap_dropout(rate: float) -> Any:
+    """Dropout that draws cheaply on a processor: a torch module.
+
+    Parameters
+    ----------
+    rate : float
+        Share of the values set to 0, rounded to a multiple of 1 / 65536.
+    """
+    import torch
+    from torch import nn
+
+    class Drop(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, rate: float) -> Any:
+            keep, ctx.gain = drawn(x.shape, rate)
+            gone = keep.logical_not_()
+            ctx.save_for_backward(gone)
+            return x.masked_fill(gone, 0.0).mul_(ctx.gain)
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, slope: Any) -> Any:
+            return slope.masked_fill(*ctx.saved_tensors, 0.0).mul_(ctx.gain), None
+
+    class Dropout(nn.Dropout):
+        """See `cheap_dropout`."""
+
+        def forward(self, x: Any) -> Any:
+            if not self.training or not self.p or x.device.type != "cpu":
+                return super().forward(x)
+            return Drop.apply(x, self.p)
+
+    return Dropout(rate)
+
+
+def attention(n_heads: int, rate: float) -> Any:
+    """Scaled dot-product attention of tokens with dropout: a torch module.
+
+    On a processor a few rows are taken at a time, and of the weights between tokens one array is kept.
+
+    Parameters
+    ----------
+    n_heads : int
+    rate : float
+        Dropout of the weights.
+
+    Returns
+    -------
+    torch.nn.Module
+        From queries, keys and values side by side (row, token, 3 x head x width), and which tokens may
+        be heard (row, token) or None, to (row, token, head x width).
+    """
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    def parts(qkv: Any) -> Any:
+        return qkv.view(*qkv.shape[:2], 3, n_heads, -1).permute(2, 0, 3, 1, 4)
+
+    def spans(qkv: Any) -> Any:
+        step = max(1, 8 * CACHE // (n_heads * qkv.shape[1] ** 2))
+        return (slice(start, start + step) for start in range(0, len(qkv), step))
+
+    class Attend(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, qkv: Any, use: Any, rate: float) -> Any:
+            n, n_tokens = qkv.shape[:2]
+            q, k, v = parts(qkv)
+            kept = qkv.new_empty(n, n_heads, n_tokens, n_tokens)
+            out = qkv.new_empty(n, n_tokens, n_heads, v.shape[-1])
+            ctx.gain = 1.0
+            for span in spans(qkv):
+                score = (q[span] @ k[span].transpose(2, 3)).mul_(q.shape[-1] ** -0.5)
+                if use is not None:
+                    score.masked_fill_(~use[span, None, None], -torch.inf)
+                weight = torch.softmax(score, 3, out=kept[span])
+                if rate:
+                    keep, ctx.gain = drawn(weight.shape, rate)
+                    # what is dropped is kept for the backward pass, as a negative number
+                    torch.where(keep, weight, -weight, out=weight)
+                said = weight.clamp(min=0) @ v[span]
+                torch.mul(said.transpose(1, 2), ctx.gain, out=out[span])
+            ctx.save_for_backward(qkv, kept)
+            return out.flatten(2)
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, slope: Any) -> Any:
+            qkv, kept = ctx.saved_tensors
+            q, k, v = parts(qkv)
+            along = torch.empty_like(qkv)
+            along_q, along_k, along_v = parts(along)
+            slope = slope.view(*qkv.shape[:2], n_heads, -1).transpose(1, 2)
+            scale = q.shape[-1] ** -0.5
+            for span in spans(qkv):
+                heard = kept[span].clamp(min=0)
+                back = slope[span] * ctx.gain
+                along_v[span] = heard.transpose(2, 3) @ back
+                heard *= back @ v[span].transpose(2, 3)
+                heard -= kept[span].abs() * heard.sum(3, keepdim=True)
+                heard *= scale
+                along_q[span] = heard @ k[span]
+                along_k[span] = heard.transpose(2, 3) @ q[span]
+            return along, None, None
+
+    class Attention(nn.Dropout):
+        """See `attention`."""
+
+        def forward(self, qkv: Any, use: Any = None) -> Any:
+            rate = self.p if self.training else 0.0
+            if qkv.device.type == "cpu":
+                return Attend.apply(qkv, use, rate)
+            mask = None if use is None else use[:, None, None]
+            y = functional.scaled_dot_product_attention(*parts(qkv), mask, rate)
+            return y.transpose(1, 2).flatten(2)
+
+    return Attention(rate)
 
 
 def temporal_spatial(
@@ -208,7 +343,7 @@ def temporal_spatial(
             self.first_norm = nn.BatchNorm2d(n_filters)
             self.spatial = nn.Conv2d(n_filters, n_filters, (n_chans, 1))
             self.second_norm = nn.BatchNorm2d(n_filters)
-            self.drop = nn.Dropout(dropout)
+            self.drop = cheap_dropout(dropout)
             self.mix = nn.Conv2d(n_filters, n_filters, 1)
             self.n_windows = (n_times - width) // stride + 1
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pydantic
 
 from neurovis.brain.base import BrainEncoder, Shape
-from neurovis.brain.layers import by_target, masked
+from neurovis.brain.layers import by_target, cheap_dropout, masked
 
 
 class Mlp(BrainEncoder, name="mlp"):
@@ -55,7 +55,7 @@ def _tower(config: Mlp, shape: Shape) -> Any:
 
     def part(n_in: int, dropout: float) -> Any:
         return nn.Sequential(
-            nn.Linear(n_in, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout)
+            nn.Linear(n_in, width), nn.LayerNorm(width), nn.GELU(), cheap_dropout(dropout)
         )
 
     class Tower(nn.Module):
@@ -73,7 +73,7 @@ def _tower(config: Mlp, shape: Shape) -> Any:
                 index = None if len(mine) == shape.n_chans else torch.from_numpy(mine)
                 self.register_buffer(f"voxels{number}", index, persistent=False)
             self.start_of = nn.Sequential(
-                nn.LayerNorm(width), nn.GELU(), nn.Dropout(config.dropout)
+                nn.LayerNorm(width), nn.GELU(), cheap_dropout(config.dropout)
             )
             self.blocks = nn.ModuleList(
                 part(width, config.block_dropout) for _ in range(config.n_blocks)

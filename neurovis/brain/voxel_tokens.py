@@ -17,7 +17,7 @@ import numpy as np
 import pydantic
 
 from neurovis.brain.base import BrainEncoder, Shape
-from neurovis.brain.layers import by_target, masked
+from neurovis.brain.layers import by_target, cheap_dropout, masked
 from neurovis.errors import NeurovisError
 
 
@@ -123,7 +123,7 @@ def _tower(config: VoxelTokens, shape: Shape) -> Any:
             self.perceptron = nn.Sequential(
                 nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
             )
-            self.drop = nn.Dropout(config.dropout)
+            self.drop = cheap_dropout(config.dropout)
 
         def forward(self, x: Any, tokens: Any, use: Any) -> Any:
             q = self.query(self.norms[0](x)).unflatten(2, (n_heads, -1)).transpose(1, 2)

@@ -112,6 +112,8 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
         for name, target in experiment.targets.items()
         if target.embeddings
     }
+    if weights := getattr(experiment.brain, "weights", ""):
+        inputs["brain/weights"] = sha256(weights)
     folder = artefact_path(out, "runs", experiment.name, experiment, inputs, recordings.subjects)
     try:
         if here.same(is_complete(folder)):

@@ -113,6 +113,7 @@ def cheap_dropout(rate: float) -> Any:
 
     class Drop(torch.autograd.Function):
         @staticmethod
+        @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
         def forward(ctx: Any, x: Any, rate: float) -> Any:
             keep, ctx.gain = drawn(x.shape, rate)
             gone = keep.logical_not_()
@@ -121,6 +122,7 @@ def cheap_dropout(rate: float) -> Any:
 
         @staticmethod
         @torch.autograd.function.once_differentiable
+        @torch.amp.custom_bwd(device_type="cpu")
         def backward(ctx: Any, slope: Any) -> Any:
             return slope.masked_fill(*ctx.saved_tensors, 0.0).mul_(ctx.gain), None
 
@@ -165,6 +167,7 @@ def attention(n_heads: int, rate: float) -> Any:
 
     class Attend(torch.autograd.Function):
         @staticmethod
+        @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
         def forward(ctx: Any, qkv: Any, use: Any, rate: float) -> Any:
             n, n_tokens = qkv.shape[:2]
             q, k, v = parts(qkv)
@@ -187,6 +190,7 @@ def attention(n_heads: int, rate: float) -> Any:
 
         @staticmethod
         @torch.autograd.function.once_differentiable
+        @torch.amp.custom_bwd(device_type="cpu")
         def backward(ctx: Any, slope: Any) -> Any:
             qkv, kept = ctx.saved_tensors
             q, k, v = parts(qkv)
@@ -274,6 +278,7 @@ def temporal_spatial(
         """
 
         @staticmethod
+        @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
         def forward(ctx: Any, x: Any, temporal: Any, bias: Any, spatial: Any) -> Any:
             n, n_windows = len(x), (x.shape[2] - width) // stride + 1
             y = x.new_empty(n * n_windows, n_chans * n_filters)
@@ -288,6 +293,7 @@ def temporal_spatial(
 
         @staticmethod
         @torch.autograd.function.once_differentiable
+        @torch.amp.custom_bwd(device_type="cpu")
         def backward(ctx: Any, slope: Any) -> Any:
             x, temporal, spatial, y = ctx.saved_tensors
             slope = slope.reshape(-1, n_filters)
@@ -346,6 +352,7 @@ def temporal_spatial(
             self.drop = cheap_dropout(dropout)
             self.mix = nn.Conv2d(n_filters, n_filters, 1)
             self.n_windows = (n_times - width) // stride + 1
+            self.by_block = True
 
         def filters(self, x: Any) -> tuple[Any, Any]:
             """Temporal filters (filter, sample) with pooling and normalisation in them, and biases."""
@@ -377,9 +384,13 @@ def temporal_spatial(
             return mean_of, variance.clamp(min=0), len(flat) * len(starts)
 
         def forward(self, x: Any) -> Any:
-            filters, bias = self.filters(x)
+            # a variance of few bits is none
+            with torch.autocast(x.device.type, enabled=False):
+                filters, bias = self.filters(x.to(torch.promote_types(x.dtype, torch.float32)))
             spatial = self.spatial.weight[..., 0].transpose(1, 2).reshape(n_filters, -1)
-            if x.is_cuda:  # one large array is what a GPU is good at
+            if (
+                x.device.type != "cpu" or not self.by_block
+            ):  # large arrays are what a GPU is good at
                 windows = x.unfold(2, width, stride).transpose(1, 2)
                 y = functional.elu(functional.linear(windows, filters, bias))
                 y = functional.linear(y.flatten(2), spatial)

@@ -37,12 +37,13 @@ def both(made, plain, x):
     return out
 
 
-@pytest.mark.parametrize("cache", [1, 2**18])  # one row at a time, and all at once
+@pytest.mark.parametrize("cache", [0, 1, 2**18])  # as on a GPU, one row at a time, all at once
 @pytest.mark.parametrize(("n_times", "stride"), [(20, 3), (9, 3), (31, 5), (25, 1)])
 def test_the_convolution_is_the_papers_modules(cache, n_times, stride, monkeypatch):
     monkeypatch.setattr(layers, "CACHE", cache)
     torch.manual_seed(0)
     made = temporal_spatial(7, n_times, **{**SIZES, "stride": stride}).double()
+    made.by_block = cache > 0
     with torch.no_grad():
         made.first_norm.weight.uniform_(0.5, 2)
         made.first_norm.bias.normal_()
@@ -176,3 +177,19 @@ def test_attention_with_dropout_is_right_on_average():
     x, attend = torch.randn(1, 6, 3 * 4), attention(1, 0.25)
     mean = torch.stack([attend(x) for _ in range(3000)]).mean(0)
     torch.testing.assert_close(mean, attend.eval()(x), atol=0.06, rtol=0)
+
+
+def test_layers_work_in_mixed_precision():
+    torch.manual_seed(0)
+    made, attend, drop = temporal_spatial(5, 30, **SIZES), attention(2, 0.2), cheap_dropout(0.2)
+    x = torch.randn(4, 5, 30, requires_grad=True)
+    expected = made(x).detach()
+    linear = nn.Linear(30, 24)
+    with torch.autocast("cpu", torch.bfloat16):
+        said = made(x)
+        tokens = drop(attend(linear(x)))
+        total = said.float().sum() + tokens.float().sum()
+    total.backward()
+    torch.testing.assert_close(said.float(), expected, atol=0.1, rtol=0.1)
+    assert bool(torch.isfinite(x.grad).all())
+    assert bool(torch.isfinite(linear.weight.grad).all())

@@ -60,6 +60,8 @@ class Braindecode(BrainEncoder, name="braindecode"):
 
     def build(self, shape: Shape) -> Any:
         """Build the torch module; see `BrainEncoder.build`."""
+        import inspect
+
         import torch
         from braindecode import models
 
@@ -83,7 +85,10 @@ class Braindecode(BrainEncoder, name="braindecode"):
                     chs_info=_channels(shape),
                     **self.options,
                 )
-                found = _tried(inner, shape)
+                # such models look up what they learned of each channel
+                named = "ch_names" in inspect.signature(inner.forward).parameters
+                more = {"ch_names": list(shape.channel_name)} if named else {}
+                found = _tried(inner, shape, more)
         except (TypeError, ValueError, AssertionError, RuntimeError, OSError) as error:
             raise NeurovisError(
                 f"braindecode model {self.model!r} does not fit {shape.n_chans} channels x "
@@ -103,7 +108,7 @@ class Braindecode(BrainEncoder, name="braindecode"):
                 self.last = last
 
             def forward(self, signal: Any, subject: Any, present: Any) -> dict[str, Any]:
-                said = self.inner(masked(signal, present))
+                said = self.inner(masked(signal, present), **more)
                 if self.last is not None:
                     said = self.last(_tensor(said).flatten(1))
                 parts = said.split(list(shape.outputs.values()), dim=1)
@@ -119,13 +124,13 @@ def _tensor(said: Any) -> Any:
     return said
 
 
-def _tried(inner: Any, shape: Shape) -> tuple[int, ...]:
+def _tried(inner: Any, shape: Shape, more: dict[str, Any]) -> tuple[int, ...]:
     """Shape of what the model says of one row, without its rows."""
     import torch
 
     inner.eval()
     with torch.no_grad():
-        said = _tensor(inner(torch.zeros(2, shape.n_chans, shape.n_times)))
+        said = _tensor(inner(torch.zeros(2, shape.n_chans, shape.n_times), **more))
     inner.train()
     return tuple(said.shape[1:])
 

@@ -36,12 +36,20 @@ FITS: dict[str, dict] = {
     "InterpolatedLaBraM": {"n_times": 400, "sfreq": 200.0},
     "LUNA": {"n_times": 480},
     "Labram": {"n_times": 400, "sfreq": 200.0},
-    "MetaNeuromotorHand": {"n_chans": 16, "n_times": 16000, "sfreq": 2000.0},
+    "MetaNeuromotorHand": {"n_chans": 16, "n_times": 24000, "sfreq": 2000.0},
     "NeuroPose": {"n_chans": 16},
     "SensingDynamics": {"n_chans": 16, "n_times": 2000, "sfreq": 2000.0},
     "VEMG2Pose": {"n_chans": 16, "n_times": 2000, "sfreq": 2000.0},
 }
-HUGE = {"ZUNA", "InterpolatedBENDR", "BENDR", "DANCE", "EEGPT", "InterpolatedEEGPT"}
+HUGE = {
+    "ZUNA",
+    "InterpolatedBENDR",
+    "BENDR",
+    "DANCE",
+    "EEGPT",
+    "InterpolatedEEGPT",
+    "MetaNeuromotorHand",
+}
 
 
 def models() -> list:

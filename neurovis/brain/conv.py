@@ -18,6 +18,7 @@ import pydantic
 
 from neurovis.brain.base import REGRESSION, BrainEncoder, Shape, layout
 from neurovis.brain.layers import masked
+from neurovis.config import added
 
 
 class Conv(BrainEncoder, name="conv"):
@@ -60,7 +61,7 @@ class Conv(BrainEncoder, name="conv"):
     n_features: pydantic.PositiveInt = 1024
     dropout: float = pydantic.Field(0.1, ge=0, lt=1)
     subject_layer: bool | Literal["linear", "embedding", "none"] = True
-    heads: Literal["separate", "shared", "one"] = "separate"
+    heads: Literal["separate", "shared", "one"] = added("separate")
 
     def build(self, shape: Shape) -> Any:
         """Build the torch module; see `BrainEncoder.build`."""

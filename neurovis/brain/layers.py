@@ -354,10 +354,14 @@ def temporal_spatial(
             self.n_windows = (n_times - width) // stride + 1
             self.by_block = True
 
+        def pooled(self) -> Any:
+            """Temporal filters (filter, sample) with the pooling in them."""
+            box = self.temporal.weight.new_full((1, 1, pool), 1 / pool)
+            return functional.conv1d(self.temporal.weight[:, 0], box, padding=pool - 1)[:, 0]
+
         def filters(self, x: Any) -> tuple[Any, Any]:
             """Temporal filters (filter, sample) with pooling and normalisation in them, and biases."""
-            box = self.temporal.weight.new_full((1, 1, pool), 1 / pool)
-            filters = functional.conv1d(self.temporal.weight[:, 0], box, padding=pool - 1)[:, 0]
+            filters = self.pooled()
             norm = self.first_norm
             if self.training:
                 mean, variance, n = self.moments(x, filters)
@@ -384,18 +388,23 @@ def temporal_spatial(
             return mean_of, variance.clamp(min=0), len(flat) * len(starts)
 
         def forward(self, x: Any) -> Any:
-            # a variance of few bits is none
-            with torch.autocast(x.device.type, enabled=False):
-                filters, bias = self.filters(x.to(torch.promote_types(x.dtype, torch.float32)))
             spatial = self.spatial.weight[..., 0].transpose(1, 2).reshape(n_filters, -1)
-            if (
-                x.device.type != "cpu" or not self.by_block
-            ):  # large arrays are what a GPU is good at
-                windows = x.unfold(2, width, stride).transpose(1, 2)
-                y = functional.elu(functional.linear(windows, filters, bias))
-                y = functional.linear(y.flatten(2), spatial)
-            else:
+            # several processes normalise together: their norms bring a forward of their own
+            together = "forward" in vars(self.first_norm)
+            if not together:
+                # a variance of few bits is none
+                with torch.autocast(x.device.type, enabled=False):
+                    filters, bias = self.filters(x.to(torch.promote_types(x.dtype, torch.float32)))
+            if x.device.type == "cpu" and self.by_block and not together:
                 y = Filtered.apply(x, filters, bias, spatial)
+            else:  # large arrays are what a GPU is good at
+                windows = x.unfold(2, width, stride).transpose(1, 2)
+                if together:
+                    y = functional.linear(windows, self.pooled(), self.temporal.bias)
+                    y = self.first_norm(y.transpose(1, 3)).transpose(1, 3)
+                else:
+                    y = functional.linear(windows, filters, bias)
+                y = functional.linear(functional.elu(y).flatten(2), spatial)
             y = (y + self.spatial.bias).transpose(1, 2)[:, :, None]
             y = self.drop(functional.elu(self.second_norm(y)))[:, :, 0].transpose(1, 2)
             return functional.linear(y, self.mix.weight[:, :, 0, 0], self.mix.bias)

@@ -148,6 +148,7 @@ class Recordings:
             subjects=self.subjects,
             outputs=outputs,
             tmin=float(self.times[0]),
+            present=self.present,
         )
 
     def shape_of(self, subject: int, outputs: dict[str, int]) -> Shape:
@@ -159,6 +160,7 @@ class Recordings:
             channel_type=tuple(self.channel_type[i] for i in keep),
             channel_position=self.channel_position[keep],
             subjects=(self.subjects[subject],),
+            present=None,
         )
 
     def _load(self, subject: int, rows: Any) -> np.ndarray:

@@ -162,7 +162,7 @@ def _report(options: Options) -> None:
 def _list(options: Options) -> None:
     from neurovis.listing import listing
 
-    print(listing(options.family, options.pattern, options.out))
+    print(listing(options.family, options.pattern, options.out, options.table))
 
 
 def _doctor(options: Options) -> int:
@@ -338,6 +338,11 @@ def _arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     made["list"].add_argument("pattern", nargs="?", default="*", help='such as "*conv*"')
     made["list"].add_argument(
         "--out", default=".", help="where prepared datasets are looked for (default .)"
+    )
+    made["list"].add_argument(
+        "--table",
+        action="store_true",
+        help="towers: weights at published shapes; of one tower, module by module",
     )
     made["doctor"].add_argument("what", nargs="?", help="a dataset or a run folder")
     made["doctor"].add_argument("--root", help="where the dataset is")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurovis.config import FAMILIES, Family, components
-from neurovis.errors import NeurovisError
+from neurovis.errors import NeurovisError, UsageError
 from neurovis.manifest import Manifest, manifests, read_manifest
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def family(name: str) -> type[Family]:
     return FAMILIES[name]
 
 
-def listing(name: str, pattern: str = "*", out: str | Path = ".") -> str:
+def listing(name: str, pattern: str = "*", out: str | Path = ".", table: bool = False) -> str:
     """Components of a family that match a pattern, a line each.
 
     Parameters
@@ -90,12 +90,18 @@ def listing(name: str, pattern: str = "*", out: str | Path = ".") -> str:
         As in a shell, such as ``*conv*``.
     out : path
         For datasets: where prepared ones are looked for.
+    table : bool
+        For towers: build them at published shapes and count; one tower is shown module by module.
     """
+    if table and name != "brain":
+        raise UsageError(f"--table: expected the family brain, found {name!r}; leave it out.")
     if name == "datasets":
         return _datasets(pattern, Path(out))
     found = {k: v for k, v in components(family(name)).items() if fnmatch.fnmatch(k, pattern)}
     if not found:
         raise NeurovisError(f"{name}: nothing matches {pattern!r}; try: neurovis list {name}")
+    if table:
+        return _towers(found)
     width = max(map(len, found))
     lines = []
     for key, cls in found.items():
@@ -105,6 +111,24 @@ def listing(name: str, pattern: str = "*", out: str | Path = ".") -> str:
             f"{key:<{width}}  {first}" + (f"\n{'':<{width}}  options: {options}" if options else "")
         )
     return "\n".join(lines)
+
+
+def _towers(found: dict[str, Any]) -> str:
+    """Towers built and counted, or one of them module by module."""
+    from neurovis.brain.table import PUBLISHED, passes
+    from neurovis.brain.table import table as counted
+
+    if len(found) > 1 or next(iter(found.values())).closed_form:
+        return _table(counted(found))
+    parts = []
+    for kind, make in PUBLISHED.items():
+        shape = make()
+        head = f"{kind}: {shape.n_chans} channels x {shape.n_times} times"
+        try:
+            parts.append(f"{head}\n{_table(passes(next(iter(found.values()))(), shape))}")
+        except NeurovisError as error:
+            parts.append(f"{head}\n{error}")
+    return "\n\n".join(parts)
 
 
 def _datasets(pattern: str, out: Path) -> str:

@@ -112,6 +112,8 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
         for name, target in experiment.targets.items()
         if target.embeddings
     }
+    if weights := getattr(experiment.brain, "weights", ""):
+        inputs["brain/weights"] = sha256(weights)
     folder = artefact_path(out, "runs", experiment.name, experiment, inputs, recordings.subjects)
     try:
         if world.same(is_complete(folder)):
@@ -434,11 +436,16 @@ def one_cycle(done: float, warmup: float) -> float:
 
 
 def parameter_groups(model: Any, loss_of: Any, weight_decay: float) -> list[dict]:
-    """Weights decay; biases, norms and the temperature do not."""
-    decay = [p for p in model.parameters() if p.ndim > 1]
+    """Weights decay; biases, norms and the temperature do not. A weight may say its own decay."""
+    own = [p for p in model.parameters() if hasattr(p, "weight_decay")]
+    decay = [p for p in model.parameters() if p.ndim > 1 and not hasattr(p, "weight_decay")]
     rest = [p for p in model.parameters() if p.ndim <= 1]
     rest += [p for p in loss_of.parameters() if p.requires_grad]
-    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    groups = [
+        {"params": decay, "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return groups + [{"params": [p], "weight_decay": p.weight_decay} for p in own]
 
 
 def average_into(shadow: dict, model: Any, decay: float, step: int) -> None:

@@ -95,6 +95,9 @@ def test_channels_are_aligned_by_name(tmp_path):
         found = Recordings(Data(path=str(folder), memory=memory))
         assert found.channel_name == ("MEG000", "MEG001", "MEG002", "MEG003", "extra")
         np.testing.assert_array_equal(found.present, [[1, 1, 1, 1, 0], [1, 1, 0, 1, 1]])
+        shape = found.shape({"image": 3})
+        assert [list(shape.channels_of(i)) for i in (0, 1)] == [[0, 1, 2, 3], [0, 1, 3, 4]]
+        assert list(found.shape_of(1, {"image": 3}).channels_of(0)) == [0, 1, 2, 3]
         first, second = (found.read(s, [5, 2]) for s in (0, 1))
         raw = [t.read([5, 2]) for t in found.trials]
         np.testing.assert_array_equal(first[:, :4], raw[0])

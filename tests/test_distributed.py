@@ -246,6 +246,17 @@ def test_two_processes_make_the_run_of_one(planted, undisturbed, tmp_path):
     ]
     assert files[0] - {"scores.json", "per_item.h5"} == files[1]
     similar(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_normalisation_inside_of_filters_sees_all_processes(planted, tmp_path):
+    brain = {"name": "nice", "kernel": 3, "pool": 5, "stride": 2, "dropout": 0, "head_dropout": 0}
+    tiny = experiment(planted, brain=brain)
+    write_yaml(tmp_path / "e.yaml", tiny)
+    done = together("-m", "neurovis", "train", tmp_path / "e.yaml", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (run,) = (tmp_path / "runs").iterdir()
+    similar(run, train.main(tiny, tmp_path / "one", quiet=True))
     # complete already: all processes see it
     again = together("-m", "neurovis", "train", tmp_path / "e.yaml", "--out", tmp_path)
     assert again.returncode == 0, again.stderr[-3000:]

@@ -50,6 +50,7 @@ BENCHMARKS = {
     "scaling": "--batch-size 16 --micro-batch 8 --n-chans 8 --n-times 20 --n-hidden 8 --steps 1",
     "things_eeg2": "--scale 0.002 --n-jobs 1",
     "things_meg": "--runs 1",
+    "training": "--batch 4 --repeats 1 --shrink 40 --threads 1",
 }
 
 

@@ -36,6 +36,8 @@ class Shape:
     outputs : dict of int
         Width of each target.
     tmin : float, s
+    present : array of bool (subject, channel), optional
+        Which channels each subject has; all where it is not said.
     """
 
     n_times: int
@@ -46,6 +48,13 @@ class Shape:
     subjects: tuple[str, ...]
     outputs: dict[str, int]
     tmin: float = 0.0
+    present: np.ndarray | None = None
+
+    def channels_of(self, subject: int) -> np.ndarray:
+        """Numbers of the channels that a subject has: array of int (channel,)."""
+        if self.present is None:
+            return np.arange(self.n_chans)
+        return np.flatnonzero(self.present[subject])
 
     @property
     def n_chans(self) -> int:
@@ -55,7 +64,10 @@ class Shape:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for ``shape.json`` beside the weights."""
         position = np.where(np.isfinite(self.channel_position), self.channel_position, -1e9)
+        has = self.present
+        montages = None if has is None else ["".join(map(str, row.astype(int))) for row in has]
         return {
+            "present": montages,
             "n_times": self.n_times,
             "sfreq": self.sfreq,
             "tmin": self.tmin,
@@ -72,7 +84,10 @@ class Shape:
         position = np.array(data["channel_position"], np.float32)
         position[position < -1e8] = np.nan
         names = ("channel_name", "channel_type", "subjects")
-        return cls(**{**data, "channel_position": position, **{k: tuple(data[k]) for k in names}})
+        data = {**data, **{k: tuple(data[k]) for k in names}}
+        if data.get("present") is not None:
+            data["present"] = np.array([[mark == "1" for mark in row] for row in data["present"]])
+        return cls(**{**data, "channel_position": position})
 
 
 class BrainEncoder(Family, family="brain"):

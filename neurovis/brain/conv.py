@@ -17,6 +17,8 @@ import numpy as np
 import pydantic
 
 from neurovis.brain.base import REGRESSION, BrainEncoder, Shape, layout
+from neurovis.brain.layers import masked
+from neurovis.config import added
 
 
 class Conv(BrainEncoder, name="conv"):
@@ -40,7 +42,12 @@ class Conv(BrainEncoder, name="conv"):
         Width between aggregation and heads.
     dropout : float
         After the aggregation.
-    subject_layer : bool
+    subject_layer : bool or {"linear", "embedding", "none"}
+        One linear map of the virtual channels per subject (also ``true``), one learned vector per subject
+        added to them, or nothing (``false``).
+    heads : {"separate", "shared", "one"}
+        One head per target and loss, as in the paper; one that all share, with a linear map per target
+        and loss behind it; or one per target, for both losses.
     """
 
     spatial: Literal["attention", "learned"] = "attention"
@@ -53,7 +60,8 @@ class Conv(BrainEncoder, name="conv"):
     time: Literal["affine", "mean", "attention"] = "affine"
     n_features: pydantic.PositiveInt = 1024
     dropout: float = pydantic.Field(0.1, ge=0, lt=1)
-    subject_layer: bool = True
+    subject_layer: bool | Literal["linear", "embedding", "none"] = True
+    heads: Literal["separate", "shared", "one"] = added("separate")
 
     def build(self, shape: Shape) -> Any:
         """Build the torch module; see `BrainEncoder.build`."""
@@ -117,6 +125,16 @@ def _tower(config: Conv, shape: Shape) -> Any:
                 out[rows] = mapped.to(out.dtype)
             return out
 
+    class SubjectEmbedding(nn.Module):
+        """A vector per subject, added to the virtual channels at all times."""
+
+        def __init__(self, width: int):
+            super().__init__()
+            self.weight = nn.Parameter(0.01 * torch.randn(len(shape.subjects), width))
+
+        def forward(self, signal: Any, subject: Any) -> Any:
+            return signal + self.weight[subject][:, :, None]
+
     class Block(nn.Module):
         """Two dilated convolutions with skips, then one gated convolution."""
 
@@ -147,8 +165,11 @@ def _tower(config: Conv, shape: Shape) -> Any:
             else:
                 n_in = shape.n_chans
             self.mix = nn.Conv1d(n_in, config.n_virtual, 1)
-            if config.subject_layer:
+            self.subject = None
+            if config.subject_layer in (True, "linear"):
                 self.subject = SubjectLayer(config.n_virtual)
+            elif config.subject_layer == "embedding":
+                self.subject = SubjectEmbedding(config.n_virtual)
             width = config.n_hidden if config.n_blocks else config.n_virtual
             self.blocks = nn.ModuleList(
                 Block(i, config.n_hidden if i else config.n_virtual) for i in range(config.n_blocks)
@@ -160,25 +181,27 @@ def _tower(config: Conv, shape: Shape) -> Any:
             elif config.time == "attention":
                 self.over_time = nn.Linear(config.n_features, 1)
             self.drop = nn.Dropout(config.dropout)
+            width = config.n_features
+            trunk = [nn.LayerNorm(width), nn.GELU(), nn.Linear(width, width), nn.GELU()]
+            self.trunk = nn.Sequential(*trunk) if config.heads == "shared" else nn.Identity()
+            ends = ("",) if config.heads == "one" else ("", REGRESSION)
             heads = {}
             for target, dim in shape.outputs.items():
-                for name in (target, target + REGRESSION):
-                    heads[name] = nn.Sequential(
-                        nn.LayerNorm(config.n_features),
-                        nn.GELU(),
-                        nn.Linear(config.n_features, dim),
-                    )
+                for end in ends:
+                    head = [nn.Linear(width, dim)]
+                    if config.heads != "shared":
+                        head = [nn.LayerNorm(width), nn.GELU(), *head]
+                    heads[target + end] = nn.Sequential(*head)
             # dots are not allowed in names of submodules
             self.head_names = tuple(heads)
             self.heads = nn.ModuleList(heads.values())
 
         def forward(self, signal: Any, subject: Any, present: Any) -> dict[str, Any]:
+            x = masked(signal, present)
             if config.spatial == "attention":
-                x = self.attention(signal, present)
-            else:
-                x = signal if bool(present.all()) else signal * present[:, :, None]
+                x = self.attention(x, present)
             x = self.mix(x)
-            if config.subject_layer:
+            if self.subject is not None:
                 x = self.subject(x, subject)
             for block in self.blocks:
                 x = block(x)
@@ -193,7 +216,7 @@ def _tower(config: Conv, shape: Shape) -> Any:
                 x = self.features(x)
                 weight = self.over_time(x.transpose(1, 2)).softmax(1)
                 x = torch.einsum("bct,bto->bc", x, weight)
-            x = self.drop(x)
+            x = self.trunk(self.drop(x))
             return {name: head(x) for name, head in zip(self.head_names, self.heads)}
 
     return Tower()

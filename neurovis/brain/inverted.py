@@ -19,6 +19,7 @@ import numpy as np
 import pydantic
 
 from neurovis.brain.base import REGRESSION, BrainEncoder, Shape
+from neurovis.brain.layers import masked
 from neurovis.brain.ridge import Ridge
 from neurovis.signals.encoding import (
     Moments,
@@ -147,7 +148,7 @@ def _tower(config: Inverted, shape: Shape) -> Any:
             return out
 
         def forward(self, signal: Any, subject: Any, present: Any, fold: Any = None) -> dict:
-            signal = signal * present[:, :, None]
+            signal = masked(signal, present)
             contrast = signal.new_empty(len(signal), width)
             regression = signal.new_empty(len(signal), width)
             for number in subject.unique().tolist():

@@ -65,6 +65,37 @@ def neighbours(position: np.ndarray, smoothness: float) -> np.ndarray:
     return (kernel / np.linalg.norm(kernel, axis=0)).astype(np.float32)
 
 
+def penalty_scale(value: np.ndarray, y: np.ndarray) -> float:
+    """Mean eigenvalue of the row kernel, which penalties are relative to."""
+    return value.sum() / len(y) or 1.0
+
+
+def left_out(
+    value: np.ndarray, vector: np.ndarray, rotated: np.ndarray, y: np.ndarray, penalties: np.ndarray
+) -> np.ndarray:
+    """Mean squared error of rows left out one by one: array (penalty, dim).
+
+    Parameters
+    ----------
+    value : array (component,)
+        Eigenvalues of the centred row kernel.
+    vector : array (row, component)
+    rotated : array (component, dim)
+        ``vector.T @ y``.
+    y : array (row, dim)
+        Centred targets.
+    penalties : array (penalty,)
+    """
+    # leave-one-out residual of row i is r_i / (1 - H_ii), with the mean's share 1/n in H
+    error = np.empty((len(penalties), y.shape[1]))
+    for i, penalty in enumerate(penalties):
+        shrink = value / (value + penalty)
+        hat = (vector**2) @ shrink + 1 / len(y)
+        residual = y - vector @ (shrink[:, None] * rotated)
+        error[i] = ((residual / np.maximum(1 - hat, 1e-6)[:, None]) ** 2).mean(0)
+    return error
+
+
 class RidgeModel:
     """Ridge regression in its dual form, or in its primal form where rows outnumber features.
 
@@ -124,15 +155,9 @@ class RidgeModel:
             keep = value > 1e-12 * value[-1]
             value = value[keep]
             vector = x @ (vector[:, keep] / np.sqrt(value))
-        scale = value.sum() / len(y) or 1.0
+        scale = penalty_scale(value, y)
         rotated = vector.T @ y
-        # leave-one-out residual of row i is r_i / (1 - H_ii), with the mean's share 1/n in H
-        error = np.empty((len(self.penalties), y.shape[1]))
-        for i, penalty in enumerate(self.penalties * scale):
-            shrink = value / (value + penalty)
-            hat = (vector**2) @ shrink + 1 / len(y)
-            residual = y - vector @ (shrink[:, None] * rotated)
-            error[i] = ((residual / np.maximum(1 - hat, 1e-6)[:, None]) ** 2).mean(0)
+        error = left_out(value, vector, rotated, y, self.penalties * scale)
         self.penalty_ = self.penalties[error.argmin(0)]
         variance = np.maximum((y**2).mean(0), 1e-12)
         self.explained_ = 1 - error.min(0) / variance

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.benchmarks.training import BODIES, TOWERS, transcription
 from neurovis.brain.base import REGRESSION, BrainEncoder, Shape, layout
 from neurovis.brain.braindecode import NONCOMMERCIAL
+from neurovis.brain.layers import size
+from neurovis.brain.voxel_tokens import patches
 from neurovis.config import components, resolve
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.losses.base import Loss
@@ -20,11 +25,15 @@ from neurovis.losses.base import Loss
 SMALL = {"n_virtual": 6, "n_harmonics": 4, "n_hidden": 12, "n_features": 16}
 # what makes each component of the registry small; a new component runs with its defaults
 TINY: dict[str, list[dict]] = {
+    "atm": [{}, {"variant": "E"}, {"subject_token": True}],
+    "mlp": [{"n_hidden": 32}, {"n_hidden": 32, "subject_layer": "ridge"}],
+    "voxel_tokens": [{"patch": 3, "n_hidden": 16, "n_components": 4, "n_harmonics": 8}],
     "conv": [
         {**SMALL},
         {**SMALL, "spatial": "learned", "time": "mean", "subject_layer": False},
         {**SMALL, "time": "attention", "n_blocks": 1, "kernel": 5},
-        {**SMALL, "n_blocks": 0},
+        {**SMALL, "n_blocks": 0, "subject_layer": "embedding", "heads": "one"},
+        {**SMALL, "subject_layer": "linear", "heads": "shared"},
     ],
     "braindecode": [
         {"model": "EEGNet"},
@@ -175,6 +184,34 @@ def test_what_stands_in_absent_channels_does_not_matter(config):
         torch.testing.assert_close(first[target][1], whole[target][1], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("config", cases())
+def test_rows_keep_their_order_and_evaluation_is_deterministic(config):
+    shape = make_shape()
+    tower = built(config, shape).eval()
+    batch = make_batch(shape)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    with torch.inference_mode():
+        first, again = tower(*batch), tower(*batch)
+        moved = tower(*(part[order] for part in batch))
+    for target, value in first.items():
+        assert torch.equal(value, again[target])
+        torch.testing.assert_close(moved[target], value[order], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("config", cases())
+def test_nan_in_absent_channels_stays_out_in_training_too(config):
+    shape = make_shape()
+    signal, subject, present = make_batch(shape)
+    present[:, 2] = False
+    signal[:, 2] = float("nan")
+    tower = built(config, shape)
+    said = tower(signal, subject, present)
+    sum((value**2).sum() for value in said.values()).backward()
+    assert all(bool(torch.isfinite(value).all()) for value in said.values())
+    slopes = [p.grad for p in tower.parameters() if p.grad is not None]
+    assert all(bool(torch.isfinite(slope).all()) for slope in slopes)
+
+
 @pytest.mark.parametrize("name", trained())
 def test_weights_are_found_again_by_name(name):
     shape = make_shape()
@@ -272,6 +309,196 @@ def test_the_layout_keeps_neighbours_and_sides():
     assert np.isnan(unknown).all()
 
 
+def test_layers_and_heads_of_the_ablations():
+    shape = make_shape(image=4)
+    sizes = {}
+    for heads in ("separate", "shared", "one"):
+        tower = built({"name": "conv", **SMALL, "heads": heads}, shape)
+        said = tower(*make_batch(shape))
+        assert set(said) == ({"image"} if heads == "one" else {"image", "image" + REGRESSION})
+        sizes[heads] = size(tower)
+    head = 2 * 16 + 17 * 4
+    assert sizes["separate"] - sizes["one"] == head
+    assert sizes["shared"] - sizes["one"] == 17 * 16 + 17 * 4
+    layers = {}
+    for kind in ("linear", "embedding", "none", True, False):
+        layers[kind] = size(built({"name": "conv", **SMALL, "subject_layer": kind}, shape))
+    assert layers[True] == layers["linear"] == layers["none"] + 2 * 36
+    assert layers["embedding"] == layers["none"] + 2 * 6
+    assert layers[False] == layers["none"]
+
+
+# ---- ATM
+
+
+def test_atm_has_the_parameters_that_its_paper_prints():
+    shape = make_shape(63, 250, ("01",), image=1024)
+    small, large = (built({"name": "atm", "variant": v}, shape) for v in "SE")
+    shared = size(small.convolution) + size(small.heads)
+    assert shared == 2_630_912
+    # the paper's count is of the two layers that its code registers for one transformer over time
+    assert shared + 2 * size(large.attention) == 3_183_990
+    # channel tokens: embedding, queries, keys, values (4 heads of 62), output, perceptron, 3 norms
+    tokens = 250 * 251 + 3 * 251 * 248 + 249 * 250 + 251 * 256 + 257 * 250 + 3 * 2 * 250
+    assert size(small) == shared + tokens == 3_072_662
+
+
+def test_epochs_that_are_too_short_for_atm_and_nice_are_refused():
+    short = make_shape(n_times=60)
+    for config in ({"name": "atm"}, {"name": "nice"}):
+        with pytest.raises(NeurovisError, match=r"= 75 samples, found 60; lower brain\.pool"):
+            built(config, short)
+    with pytest.raises(NeurovisError, match="at least 32 samples for variant E"):
+        built({"name": "atm", "variant": "E"}, make_shape(n_times=31))
+    with pytest.raises(NeurovisError, match="at least n_heads = 4 samples"):
+        built({"name": "atm"}, make_shape(n_times=3))
+
+
+def test_tokens_of_absent_channels_are_not_heard():
+    # the other channels say what they would say if the absent one had never been
+    shape, tower = make_shape(), None
+    config = {"name": "atm", "subject_token": True}
+    tower = built(config, shape).eval()
+    signal, subject, present = make_batch(shape)
+    present[:, 5] = False
+    said = []
+    handle = tower.norm.register_forward_hook(lambda _, __, value: said.append(value))
+    with torch.inference_mode():
+        tower(signal, subject, present)
+        rest = [i for i in range(8) if i != 5]
+        x = torch.cat([tower.subject_token(subject)[:, None], tower.embedding(signal[:, rest])], 1)
+        for layer in tower.layers:
+            x = layer(x, None)
+        tower.norm(x)
+    handle.remove()
+    torch.testing.assert_close(
+        said[0][:, [0, *(i + 1 for i in rest)]], said[1], atol=1e-5, rtol=1e-4
+    )
+
+
+# ---- fMRI
+
+
+def test_each_subject_has_a_layer_as_wide_as_its_voxels():
+    present = np.zeros((2, 8), bool)
+    present[0, :5], present[1, 3:] = True, True
+    present[1, 7] = False
+    shape = replace(make_shape(n_times=1, image=3), present=present)
+    tower = built({"name": "mlp", "n_hidden": 16}, shape).eval()
+    assert [layer.in_features for layer in tower.subject] == [5, 4]
+    signal, subject, _ = make_batch(shape)
+    mask = torch.from_numpy(present)[subject]
+    with torch.inference_mode():
+        said = tower(signal, subject, mask)["image"]
+        # one subject alone, by hand
+        x = tower.subject[1](signal[1::2, 3:7].flatten(1))
+        x = tower.start_of(x)
+        for block in tower.blocks:
+            x = x + block(x)
+        torch.testing.assert_close(said[1::2], tower.heads(x)["image"], atol=1e-5, rtol=1e-4)
+    again = Shape.from_dict(json.loads(json.dumps(shape.to_dict())))
+    np.testing.assert_array_equal(again.present, present)
+    assert [list(again.channels_of(n)) for n in (0, 1)] == [[0, 1, 2, 3, 4], [3, 4, 5, 6]]
+
+
+def test_ridge_layers_decay_by_themselves():
+    from neurovis.train import parameter_groups
+
+    shape = make_shape(n_times=1)
+    loss_of = resolve(Loss, "clip").build()
+    for kind, count in (("linear", 0), ("ridge", 2)):
+        config = {"name": "mlp", "n_hidden": 16, "subject_layer": kind, "ridge_decay": 0.2}
+        tower = built(config, shape)
+        groups = parameter_groups(tower, loss_of, 0.05)
+        own = [group for group in groups if group["weight_decay"] == 0.2]
+        assert [group["params"][0] is layer.weight for group, layer in zip(own, tower.subject)] == [
+            True
+        ] * count
+        listed = [p for group in groups for p in group["params"]]
+        assert len({id(p) for p in listed}) == len(listed)
+        assert {id(p) for p in tower.parameters()} <= {id(p) for p in listed}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 12), st.integers(0, 99))
+def test_patches_hold_every_voxel_once_and_neighbours_together(n, most, seed):
+    rng = np.random.default_rng(seed)
+    position = rng.standard_normal((n, 3))
+    position[rng.random(n) < 0.2] = np.nan
+    groups = patches(position, most)
+    known = np.flatnonzero(np.isfinite(position).all(1))
+    assert sorted(np.concatenate(groups or [np.array([], int)])) == list(known)
+    assert all(0 < len(group) <= most for group in groups)
+    line = np.stack([np.arange(n), np.zeros(n), np.zeros(n)], 1)
+    assert all(np.ptp(group) == len(group) - 1 for group in patches(line, most))
+
+
+def test_voxel_tokens_go_by_position_and_take_any_number_of_voxels():
+    shape = make_shape(30, 2)
+    config = {"name": "voxel_tokens", "patch": 4, "n_hidden": 16}
+    tower = built(config, shape).eval()
+    order = np.random.default_rng(1).permutation(30)
+    other = replace(
+        shape,
+        channel_name=tuple(shape.channel_name[i] for i in order),
+        channel_position=shape.channel_position[order],
+    )
+    moved = built(config, other, 1).eval()
+    moved.load_state_dict(tower.state_dict())
+    signal, subject, present = make_batch(shape)
+    with torch.inference_mode():
+        expected = tower(signal, subject, present)["image"]
+        found = moved(signal[:, order], subject, present)["image"]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+    more = built(config, make_shape(90, 2)).eval()
+    more.load_state_dict(tower.state_dict())
+    assert more(*make_batch(make_shape(90, 2)))["image"].shape == (6, 5)
+    # nobody's voxels at all still give finite vectors
+    none = tower(signal, subject, torch.zeros_like(present))["image"]
+    assert bool(torch.isfinite(none).all())
+    shape.channel_position[:] = np.nan
+    with pytest.raises(NeurovisError, match="found none; set a montage, or use the tower 'mlp'"):
+        built(config, shape)
+    with pytest.raises(NeurovisError, match="multiple of n_heads = 4"):
+        built({**config, "n_hidden": 18}, make_shape())
+
+
+# ---- transcriptions of the benchmark
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_towers_say_what_their_plain_transcriptions_say(name):
+    n_times = 1 if name == "mlp" else 90
+    shape = make_shape(7, n_times, ("01",) if name == "mlp" else ("01", "02"), image=4)
+    config = resolve(BrainEncoder, {**TOWERS[name][0], **(SMALL if name == "conv" else {})})
+    torch.manual_seed(0)
+    tower = config.build(shape)
+    for module in tower.modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+    plain = transcription(name, tower, config)
+    for training in (True, False):
+        found = []
+        for module in (tower, plain):
+            module.train(training)
+            signal, subject, present = make_batch(shape)
+            signal.requires_grad_()
+            torch.manual_seed(0)  # both leave out the same disc of sensors
+            said = module(signal, subject, present)
+            # a plain sum would not do: a normalisation lets nothing of it through
+            slopes = [
+                torch.sin(torch.arange(value.numel()).view(value.shape)) for value in said.values()
+            ]
+            torch.autograd.backward(list(said.values()), slopes)
+            found.append((said, signal.grad))
+        (said, slope), (expected, slope_too) = found
+        assert said.keys() == expected.keys()
+        for target in said:
+            torch.testing.assert_close(said[target], expected[target], atol=1e-5, rtol=1e-4)
+        scale = float(slope_too.abs().max())
+        torch.testing.assert_close(slope, slope_too, atol=1e-4 * scale, rtol=1e-3)
+
+
 # ---- braindecode
 
 
@@ -320,8 +547,6 @@ def test_unknown_and_ill_fitting_models_are_refused():
 
 
 def test_a_shape_comes_back_from_its_plain_data():
-    import json
-
     shape = make_shape()
     shape.channel_position[2] = np.nan
     found = Shape.from_dict(json.loads(json.dumps(shape.to_dict())))

@@ -100,7 +100,7 @@ def test_spreads_start_at_one_are_bounded_and_saved():
     assert torch.equal(said["image"], signal)
     assert torch.equal(said["image" + SPREAD], torch.zeros(6, 1))
     with torch.no_grad():
-        model.spread[0][2].weight.normal_(0, 100)
+        model.spread[0][2].weight.normal_(0, 0.5)
     found = model(signal)["image" + SPREAD]
     assert found.abs().max() <= MOST_SPREAD
     assert len(found.unique()) > 1

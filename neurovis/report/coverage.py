@@ -50,7 +50,8 @@ def coverage(material: Material) -> Markup | None:
               f"and the gallery alone. Bands and brackets: 95{THIN}% intervals. The area under risk against "
               "coverage is the mean error over all shares kept: below the error of all answers (in "
               "parentheses) where confidence means something. Calibration error: mean distance between "
-              "confidence and accuracy; in parentheses what a calibrated confidence has with as many answers.",
+              "confidence and accuracy; in parentheses what a calibrated confidence has with as many answers. "
+              "Means of more repeats than validation pictures have are less sure than they could be.",
               class_="small")  # fmt: skip
     names = legend([(system, named(system)) for system in found])
     return Markup(names + el("div", chart, class_="charts") + table(header, rows) + note)

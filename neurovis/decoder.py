@@ -3,7 +3,9 @@
 Comes in: a tower, the widths of its targets, and the kind of projection. Goes out: a torch module that
 is trained, saved and loaded as one. The projection decides which part of an embedding counts when
 images are compared: what the brain does not carry only adds noise to a cosine. Frozen embeddings stay
-frozen; with ``none`` they are compared as they are.
+frozen; with ``none`` they are compared as they are. Where a loss asks for it, a small head reads each
+prediction, its length (which a cosine leaves free) and the power of its signal, and says how sure the
+tower is of it: whatever the tower.
 
 References: projection of the image side in brain decoding: arXiv 2601.21948, 2511.06836; its place
 beside a locked image tower: arXiv 2305.16999.
@@ -14,9 +16,12 @@ from __future__ import annotations
 from typing import Any
 
 PROJECTED = "@projected"
+SPREAD = "@spread"
+MOST_SPREAD = 3.0
+"""Bound of the logarithm of a spread, either way."""
 
 
-def decoder(tower: Any, outputs: dict[str, int], projection: str) -> Any:
+def decoder(tower: Any, outputs: dict[str, int], projection: str, spread: bool = False) -> Any:
     """Join tower and projection.
 
     Parameters
@@ -26,6 +31,9 @@ def decoder(tower: Any, outputs: dict[str, int], projection: str) -> Any:
         Width of each target.
     projection : {"none", "scale", "linear"}
         One factor per dimension, or a full linear map; both start as the identity.
+    spread : bool
+        Also learn ``<target>@spread`` (row, 1), the logarithm of each prediction's spread; 0 at the
+        start.
 
     Returns
     -------
@@ -44,9 +52,23 @@ def decoder(tower: Any, outputs: dict[str, int], projection: str) -> Any:
             make = {"scale": torch.ones, "linear": torch.eye}.get(projection)
             start = [make(width) for width in outputs.values()] if make else []
             self.projection = torch.nn.ParameterList(start)
+            if spread:
+                self.spread = torch.nn.ModuleList(_head(width) for width in outputs.values())
 
         def forward(self, *batch: Any) -> dict[str, Any]:
-            return self.tower(*batch)
+            said = self.tower(*batch)
+            if not spread:
+                return said
+            # noise shows in a signal's power, which towers with norms inside do not pass on
+            power = batch[0].flatten(1).square().mean(1, keepdim=True).clamp(min=1e-12).log()
+            names = enumerate(self.names)
+            return said | {k + SPREAD: self._spread(i, said[k], power) for i, k in names}
+
+        def _spread(self, number: int, vector: Any, power: Any) -> Any:
+            length = vector.norm(dim=1, keepdim=True).clamp(min=1e-6) / vector.shape[1] ** 0.5
+            said = self.spread[number](torch.cat([vector / length, length.log(), power], 1))
+            # towers that start from a closed form take few and small steps: the head takes larger ones
+            return MOST_SPREAD * torch.tanh(10 * said / MOST_SPREAD)
 
         def project(self, name: str, vector: Any) -> Any:
             """Project vectors (row, dim) of one target."""
@@ -78,3 +100,12 @@ def decoder(tower: Any, outputs: dict[str, int], projection: str) -> Any:
                 weight.copy_(root.diagonal() if weight.ndim == 1 else root)
 
     return Decoder()
+
+
+def _head(width: int) -> Any:
+    from torch import nn
+
+    last = nn.Linear(32, 1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(width + 2, 32), nn.GELU(), last)

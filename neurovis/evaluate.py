@@ -17,6 +17,7 @@ import numpy as np
 
 from neurovis.errors import NeurovisError
 from neurovis.metrics import scoring, statistics
+from neurovis.metrics.coverage import confidence, coverage
 from neurovis.metrics.identification import projection_blocks
 from neurovis.metrics.retrieval import best, cosine_blocks, merge_gallery, place, rank, top_credit
 from neurovis.progress import progress, say
@@ -40,6 +41,7 @@ class Answers:
     recording: np.ndarray
     gallery: np.ndarray
     blocks: Callable[[], Iterable[tuple[slice, np.ndarray]]]
+    spread: np.ndarray | None = None
 
     @property
     def shown(self) -> np.ndarray:
@@ -79,6 +81,7 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
     category = _by_category(run, stimuli)
     notes: list[str] = []
     scored: dict[tuple[str, str], list[scoring.Scored]] = {}
+    covered: list[dict[str, Any]] = []
     per_item: dict[str, np.ndarray] = {}
     answers = [one for folder in _systems(run) for one in _read_system(run, folder, category)]
     wanted = {one.target for one in answers}
@@ -87,10 +90,11 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
         _refuse_training(one, folds)
         gallery = _gallery_text(one.gallery, stimuli, folds, category)
         try:
-            results, items = _score(one, category, gallery, _protocol(folds), notes)
+            results, items, curves = _score(one, category, gallery, _protocol(folds), notes)
         except NeurovisError as error:
             raise NeurovisError(f"{one.source}: {error}") from error
         scored[one.system, one.target] = results
+        covered += curves
         if one.target in (wanted, ""):
             per_item |= {f"{one.system}/{name}": value for name, value in items.items()}
     scores = [s.score for results in scored.values() for s in results]
@@ -111,6 +115,7 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
             "notes": notes,
             "scores": [_entry(score) for score in scores],
             "comparisons": [_entry(score) for score in comparisons],
+            "coverage": covered,
         },
     )
     return scores + comparisons
@@ -260,6 +265,7 @@ def _answers(
     if len(pairs) > 1:
         chosen["all"] = list(pairs.values())
     for target, some in chosen.items():
+        about["spread"] = (prediction.spread or {}).get(target)
         yield Answers(system, target, blocks=lambda some=some: blocks_of(some), **about)
 
 
@@ -315,8 +321,8 @@ def _groups(one: Answers) -> Iterator[tuple[int, str, np.ndarray]]:
 
 def _score(
     one: Answers, category: bool, gallery: str, protocol: str, notes: list[str]
-) -> tuple[list[scoring.Scored], dict[str, np.ndarray]]:
-    """Scores of one system and target, and what `per_item.h5` keeps of it."""
+) -> tuple[list[scoring.Scored], dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Scores of one system and target, what `per_item.h5` keeps of it, accuracy against coverage."""
     shown, n_gallery = one.shown, len(one.gallery)
     metrics = scoring.CATEGORY if category else scoring.RETRIEVAL
     for metric in metrics:
@@ -325,8 +331,8 @@ def _score(
     metrics = tuple(metric for metric in metrics if metric.fits(n_gallery))
     if not metrics:
         raise NeurovisError("gallery: expected two items or more, found one; add images to it.")
-    above, tied, items, similarity = _rank_rows(one, shown, category)
-    results = []
+    above, tied, sure, items, similarity = _rank_rows(one, shown, category)
+    results, curves = [], []
     recording = np.array([f"{s}/{r}" for s, r in zip(one.subject, one.recording)])
     for n_averaged, subject, rows in _groups(one):
         about = {"system": one.system, "target": one.target, "subject": subject}
@@ -338,10 +344,13 @@ def _score(
                 metrics, similarity[rows], shown[rows], recording[rows], common
             )
         else:
-            results += scoring.score_images(
-                metrics, one.image[rows], above[rows], tied[rows], n_gallery, common
-            )
-    return results, items
+            image, known = one.image[rows], one.spread is not None
+            places = above[rows], tied[rows], n_gallery
+            results += scoring.score_images(metrics, image, *places, common)
+            if subject == "all":
+                credit = top_credit(*places[:2], 1)
+                curves.append(coverage(sure[rows], credit, image, n_gallery, known, common))
+    return results, items, curves
 
 
 def _complete(
@@ -365,9 +374,10 @@ def _complete(
 
 def _rank_rows(
     one: Answers, shown: np.ndarray, category: bool
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
-    """Walk the similarities once: places of all rows, the best items of the rows to show."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
+    """Walk the similarities once: places and confidence of all rows, the best of those to show."""
     above, tied = np.empty(len(shown), int), np.empty(len(shown), int)
+    sure = np.empty(len(shown))
     chosen = one.n_averaged == (one.n_averaged.min() if category else one.n_averaged.max())
     n_best = min(BEST, len(one.gallery))
     first = np.empty((chosen.sum(), n_best), int)
@@ -375,6 +385,7 @@ def _rank_rows(
     kept, done = [], 0
     for rows, similarity in one.blocks():
         above[rows], tied[rows] = place(similarity, shown[rows], rows.start)
+        sure[rows] = confidence(similarity, one.spread, rows)
         some = similarity[chosen[rows]]
         if len(some):
             stop = done + len(some)
@@ -387,7 +398,7 @@ def _rank_rows(
     items |= {"rank": rank(above, tied)[chosen], "best": one.gallery[first], "similarity": values}
     items |= {f"top{k}": top_credit(above, tied, k)[chosen] for k in (1, 5)}
     items |= {f"single/{k}": v for k, v in _single_trials(one, above, tied).items()}
-    return above, tied, items, np.concatenate(kept) if category else None
+    return above, tied, sure, items, np.concatenate(kept) if category else None
 
 
 def _single_trials(one: Answers, above: np.ndarray, tied: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from neurovis.store import atomic
 class Log:
     """``log.csv``: one row per epoch; rows after the epoch a run resumes from are dropped."""
 
-    columns = ("stage", "step", "epoch", "loss", "contrastive", "mse", "cosine")
+    columns = ("stage", "step", "epoch", "loss", "contrastive", "mse", "cosine", "relation")
     columns += ("validation_loss", "validation_top5", "waited", "seconds")
 
     def __init__(self, path: Path, stage: str, epoch: int, tensorboard: bool = False):

@@ -12,13 +12,18 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurovis.batches import Item, Recordings, shuffled
+from neurovis.brain.base import REGRESSION
+from neurovis.confidence import calibrated
 from neurovis.config import fingerprint
+from neurovis.decoder import SPREAD
 from neurovis.errors import NeurovisError
+from neurovis.norms import Norms, write_norms
 from neurovis.progress import progress, say
 from neurovis.records import Embeddings, Prediction, Split
 from neurovis.store import new_h5, save_tensors, write_h5, write_json
@@ -124,27 +129,92 @@ def tower(setup: Setup, model: Any, rows: Rows, system: str = "tower") -> Predic
 
     Several folds share one gallery, so there the projection moves to the brain's side.
     """
-    import torch
-
-    average = setup.experiment.predict.average
-    items = rows.items if average == "signal" else _singles(rows)
-    said = heads(setup, model, items)
+    said, sure = _say(setup, model, rows)
+    vector, spread = {k: said[k] for k in setup.vectors}, None
+    # written by the first process, and read by it
+    if setup.world.first and _held_path(setup, system).is_file():
+        held = Prediction.read(_held_path(setup, system))
+        gallery = partial(_gallery, setup, model)
+        spread = calibrated(held, gallery, sure, rows.n_averaged)
     model.to("cpu")
     shown = np.unique(rows.image)
-    vector = {}
-    with torch.inference_mode():
+    if not setup.fold and setup.experiment.projection != "none" and setup.world.first:
         for name, found in setup.vectors.items():
-            if setup.fold:
-                vector[name] = model.back(name, said[name]).numpy()
-                continue
-            vector[name] = said[name].numpy()
-            if setup.experiment.projection != "none" and setup.world.first:
-                seen = model.project(name, torch.from_numpy(found.at(shown))).numpy()
-                path = setup.folder / "systems" / system / "gallery" / f"{name}.h5"
-                Embeddings(seen, shown, found.encoder).write(path)
+            path = setup.folder / "systems" / system / "gallery" / f"{name}.h5"
+            Embeddings(_gallery(setup, model, name, shown), shown, found.encoder).write(path)
+    return _prediction(setup, vector, rows, spread)
+
+
+def _say(setup: Setup, model: Any, rows: Rows, fold: Any = None) -> tuple[dict, dict]:
+    """Vectors (row, dim) of rows per target and regression head, and spreads (row,) per target."""
+    import torch
+
+    average, items = setup.experiment.predict.average, rows.items
+    if average == "prediction":
+        single = np.flatnonzero(rows.n_averaged == 1)
+        items, fold = _singles(rows), None if fold is None else fold[single]
+    said = heads(setup, model, items, fold)
+    vector, spread = {}, {}
+    with torch.inference_mode():
+        for name in setup.vectors:
+            own = model.back(name, said[name].to(setup.device)) if setup.fold else said[name]
+            vector[name] = own.cpu().numpy()
+            width = said.get(name + SPREAD, torch.zeros(len(own), 1))
+            spread[name] = np.exp(width[:, 0].numpy().astype(np.float64))
+            if name + REGRESSION in said:
+                vector[name + REGRESSION] = said[name + REGRESSION].numpy()
     if average == "prediction":
         vector = {k: _averaged(v, rows) for k, v in vector.items()}
-    return _prediction(setup, vector, rows)
+        # independent trials: how sure one is of each adds up
+        sure = {k: _averaged(1 / v, rows) * rows.n_averaged for k, v in spread.items()}
+        spread = {k: 1 / v for k, v in sure.items()}
+    return vector, spread
+
+
+def _gallery(setup: Setup, model: Any, name: str, images: np.ndarray) -> np.ndarray:
+    """Vectors (image, dim) as they are compared with predictions."""
+    import torch
+
+    vector = setup.vectors[name].at(images)
+    if setup.fold:
+        return vector
+    with torch.inference_mode():
+        place = next(model.parameters()).device
+        return model.project(name, torch.from_numpy(vector).to(place)).cpu().numpy()
+
+
+def hold(setup: Setup, model: Any, system: str, items: list[Item], fold: Any = None) -> None:
+    """Keep what a tower says of validation rows, single trials and means: ``validation.h5``.
+
+    It is kept when the tower was fitted, because only then a cross-fitted tower can judge each
+    validation image through filters that were learned without it. Norms come from the same rows.
+    """
+    if setup.split.unit != "image":
+        return
+    several = [i for i, (_, rows) in enumerate(items) if len(rows) > 1]
+    whole = [
+        (i, (s, rows[k : k + 1])) for i, (s, rows) in enumerate(items) for k in range(len(rows))
+    ]
+    whole += [(i, items[i]) for i in several]
+    place, chosen = [i for i, _ in whole], [item for _, item in whole]
+    recordings = setup.recordings
+    image = np.array([recordings.trials[s].image[rows[0]] for s, rows in chosen])
+    subject = np.array([recordings.subjects[s] for s, _ in chosen])
+    rows = Rows(chosen, image, subject, np.zeros(len(chosen), str))
+    said, spread = _say(setup, model, rows, None if fold is None else fold[place])
+    if not setup.world.first:
+        return
+    vector = {k: said[k] for k in setup.vectors}
+    _prediction(setup, vector, rows, spread).write(_held_path(setup, system))
+    train = setup.truth(np.array(setup.split.train))
+    use = rows.n_averaged > 1 if several else rows.n_averaged == 1
+    if min(use.sum(), len(setup.split.train)) > 1:
+        norms = {k: Norms.of(train[k.partition("@")[0]], v[use]) for k, v in said.items()}
+        write_norms(setup.folder / "systems" / system / f"norms{setup.fold}.safetensors", norms)
+
+
+def _held_path(setup: Setup, system: str) -> Any:
+    return setup.folder / "systems" / system / f"validation{setup.fold}.h5"
 
 
 def _singles(rows: Rows) -> list[Item]:
@@ -157,9 +227,13 @@ def _averaged(single: np.ndarray, rows: Rows) -> np.ndarray:
     return np.stack([single[[place[s, r] for r in group]].mean(0) for s, group in rows.items])
 
 
-def _prediction(setup: Setup, vector: dict[str, np.ndarray], rows: Rows) -> Prediction:
+def _prediction(
+    setup: Setup, vector: dict[str, np.ndarray], rows: Rows, spread: dict | None = None
+) -> Prediction:
     model = fingerprint(setup.experiment)
-    return Prediction(vector, rows.image, rows.subject, rows.n_averaged, rows.recording, model)
+    return Prediction(
+        vector, rows.image, rows.subject, rows.n_averaged, rows.recording, model, spread
+    )
 
 
 def closed_form(
@@ -274,7 +348,10 @@ def _joined(blocks: list[Prediction]) -> Prediction:
     vector = {k: np.concatenate([b.vector[k] for b in blocks]) for k in first.vector}
     names = ("image", "subject", "n_averaged", "recording")
     columns = {k: np.concatenate([getattr(b, k) for b in blocks]) for k in names}
-    return Prediction(vector, **columns, model=first.model)
+    spread = None
+    if all(b.spread for b in blocks):
+        spread = {k: np.concatenate([b.spread[k] for b in blocks]) for k in first.spread}
+    return Prediction(vector, **columns, model=first.model, spread=spread)
 
 
 def _reconstructions(setup: Setup, system: str, prediction: Prediction) -> None:

@@ -719,6 +719,9 @@ class Prediction:
         ``ses-<session>_run-<run>`` where all trials of a row come from one recording.
     model : str
         Fingerprint of the model.
+    spread : dict of array (row,), optional
+        Per target, and ``all`` for their sum: the temperature, fitted on validation data, at which
+        softmax(cosine / spread) over a gallery is the probability of each image.
     """
 
     vector: dict[str, np.ndarray]
@@ -727,6 +730,7 @@ class Prediction:
     n_averaged: np.ndarray
     recording: np.ndarray | None = None
     model: str = ""
+    spread: dict[str, np.ndarray] | None = None
 
     def __post_init__(self):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
@@ -758,6 +762,19 @@ class Prediction:
             _finite("Prediction", f"vector[{target!r}]", value, self.image)
             vectors[str(target)] = value
         put("vector", vectors)
+        spreads = {}
+        for target, value in (self.spread or {}).items():
+            value = _sized(
+                "Prediction", f"spread[{target!r}]", np.asarray(value, np.float32), n, "row"
+            )
+            known = target in vectors or target == "all"
+            if not known or not (np.isfinite(value) & (value > 0)).all():
+                raise NeurovisError(
+                    f"Prediction.spread[{target!r}]: expected a number above 0 in every row of a target "
+                    f"that is predicted, found {'others' if known else sorted(vectors)}; make it anew."
+                )
+            spreads[target] = value
+        put("spread", spreads or None)
 
     def __len__(self) -> int:
         return len(self.image)
@@ -775,11 +792,13 @@ class Prediction:
                 raise NeurovisError(
                     f"{path}: dataset {missing[0]!r} is missing; make the file anew."
                 )
-            return cls(vector, **data, model=str(file.attrs.get("model", "")))
+            spread = {k: dataset(path, file["spread"], k)[()] for k in file.get("spread", ())}
+            return cls(vector, **data, model=str(file.attrs.get("model", "")), spread=spread)
 
     def write(self, path: str | Path) -> None:
         """Write ``prediction.h5`` atomically."""
         data: dict[str, Any] = {f"vector/{k}": v for k, v in self.vector.items()}
+        data |= {f"spread/{k}": v for k, v in (self.spread or {}).items()}
         for name in ("image", "subject", "n_averaged", "recording"):
             data[name] = getattr(self, name)
         write_h5(path, "neurovis-prediction", data, model=self.model)

@@ -30,6 +30,8 @@ from neurovis.distributed import ALONE, World, here, job, normalise_together
 from neurovis.errors import NeurovisError
 from neurovis.experiment import Experiment, Train
 from neurovis.log import Bar, Log, require_tensorboard
+from neurovis.losses.base import mix_signals
+from neurovis.losses.finite import diverged
 from neurovis.progress import say
 from neurovis.records import Embeddings, Split
 from neurovis.step import Batch, backward
@@ -204,7 +206,9 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     torch.manual_seed(seed_of(experiment.seed, stage))
     outputs = {name: found.vector.shape[1] for name, found in setup.vectors.items()}
     shape = recordings.shape(outputs)
-    model = decoder(experiment.brain.build(shape), outputs, experiment.projection).to(setup.device)
+    model = decoder(
+        experiment.brain.build(shape), outputs, experiment.projection, experiment.loss.spread
+    ).to(setup.device)
     loss_of = experiment.loss.build().to(setup.device)
     if world.same(weights.is_file()):
         from neurovis.store import load_tensors
@@ -227,7 +231,8 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     if shuffle:
         images = shuffled(images, items, recordings, split, experiment.seed)
         held_images = shuffled(held_images, held, recordings, split, experiment.seed + 1)
-    number_of = {image: i for i, image in enumerate(np.unique(recordings.stimuli.image))}
+    names = np.unique(recordings.stimuli.image)
+    number_of = {image: i for i, image in enumerate(names)}
     numbers = torch.tensor([number_of[image] for image in images])
     truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
 
@@ -244,6 +249,8 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
             fold=examples.folds,
         )
         fold, held_fold = torch.from_numpy(examples.fold).split([len(items), len(held)])
+    # signals are mixed within a subject, and within a part where the tower is cross-fitted
+    mixable = np.array([s for s, _ in items]) * len(items) + (0 if fold is None else fold.numpy())
     world.alike(model, loss_of)
     normalise_together(model, world)
     groups = parameter_groups(model, loss_of, options.weight_decay)
@@ -279,16 +286,20 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         shares = world.shares(len(rows), options.micro_batch)
         mine = np.concatenate([part[world.rank] for part in shares])
         # drawn for all rows, so that what a row gets does not depend on how many processes there are
-        read = np.arange(len(rows)) if options.shift or options.noise else mine
+        drawn = seed_of(experiment.seed, f"{stage}/{state['epoch']}/{number}")
+        about: dict[str, Any] = {"done": (state["epoch"] * n_batches + number) / n_steps}
+        mix = experiment.loss.mix(np.random.default_rng(drawn), mixable[rows], about["done"])
+        every = options.shift or options.noise or mix
+        read = np.arange(len(rows)) if every else mine
         signal = recordings.averages([group[i] for i in read])
-        signal = augmented(signal, options, recordings, seed)
+        signal = mix_signals(augmented(signal, options, recordings, seed), mix)
+        about |= {"mixed": tuple(map(torch.from_numpy, mix))} if mix else {}
         signal = signal[mine] if len(read) > len(mine) else signal
         subject = torch.tensor([group[i][0] for i in mine])
         inputs = [torch.from_numpy(signal), subject, torch.from_numpy(recordings.present)[subject]]
         inputs += [] if fold is None else [fold[rows[mine]]]
         target = {k: v[rows] for k, v in truth.items()}
-        drawn = seed_of(experiment.seed, f"{stage}/{state['epoch']}/{number}")
-        return Batch(inputs, target, numbers[rows], shares, drawn)
+        return Batch(inputs, target, numbers[rows], shares, drawn, about)
 
     while state["epoch"] < options.epochs and state["since"] < options.patience:
         epoch, sums = state["epoch"], state["sums"]
@@ -301,15 +312,15 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         with closing(ahead(make, planned)) as read:
             batches = Timed(read)
             for batch in batches:
-                parts, _ = backward(model, loss_of, batch, world, mixed)
+                parts, said = backward(model, loss_of, batch, world, mixed)
+                where = f"epoch {epoch + 1}, batch {state['within'] + 1} of {n_batches}"
                 if not bool(torch.isfinite(parts["loss"])):
-                    raise NeurovisError(
-                        f"training {stage}: the loss is {float(parts['loss'])} at epoch {epoch + 1}, "
-                        f"step {state['step'] + 1}; the last good checkpoint is kept: lower train.lr "
-                        "or check the signals' scale, then run the same command again."
-                    )
+                    shown, value = names[batch.image], float(parts["loss"])
+                    raise diverged(stage, "loss", value, where, checkpoint.path, said, shown)
                 world.average(p for group in groups for p in group["params"])
-                torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
+                norm = torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
+                if not bool(torch.isfinite(norm)):
+                    raise diverged(stage, "gradient", float(norm), where, checkpoint.path)
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
                 cosine.step()
@@ -325,11 +336,8 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         report = validate(setup, model, loss_of, held, held_images, number_of, held_fold)
         restore(model, options.average_weights)
         if not math.isfinite(report["validation_loss"]):
-            raise NeurovisError(
-                f"training {stage}: the validation loss is {report['validation_loss']} at epoch "
-                f"{epoch + 1}; the last good checkpoint is kept: lower train.lr or check the signals' "
-                "scale, then run the same command again."
-            )
+            value, where = report["validation_loss"], f"epoch {epoch + 1}"
+            raise diverged(stage, "validation loss", value, where, checkpoint.path)
         state |= {"epoch": epoch + 1, "within": 0, "sums": {}, "since": state["since"] + 1}
         if report["validation_loss"] < state["best"]:
             state["best"], state["since"] = report["validation_loss"], 0
@@ -344,6 +352,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
             checkpoint.save(state=state, shadow=shadow, best=best)
     bar.close()
     model.load_state_dict(best)
+    predict.hold(setup, model, system, held, held_fold)
     if log:
         log.close()
         predict.save_shape(setup, shape)
@@ -391,6 +400,9 @@ def validate(
             seen = model.seen({k: v[part] for k, v in truth.items()})
             losses.append(float(loss_on_cpu(batch, seen, numbers[part])["loss"]))
             weights.append(len(numbers[part]))
+        loss = float(np.average(losses, weights=weights))
+        if not math.isfinite(loss):
+            return setup.world.same({"validation_loss": loss, "validation_top5": 0.0})
         gallery, target = np.unique(images), next(iter(setup.vectors))
         vectors = model.project(target, torch.from_numpy(setup.vectors[target].at(gallery)))
     loss_of.to(setup.device), model.to(setup.device)
@@ -400,7 +412,7 @@ def validate(
         for rows, similarity in cosine_blocks([(said[target].numpy(), vectors.numpy())])
     ]
     report = {
-        "validation_loss": float(np.average(losses, weights=weights)),
+        "validation_loss": loss,
         "validation_top5": float(np.concatenate(credit).mean()),
     }
     return setup.world.same(report)

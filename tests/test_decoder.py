@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurovis.decoder import PROJECTED, decoder
+from neurovis.decoder import MOST_SPREAD, PROJECTED, SPREAD, decoder
 
 OUTPUTS = {"image": 5, "colour": 3}
 
@@ -91,3 +91,23 @@ def test_the_projection_is_trained_and_saved_with_the_tower():
     again = decoder(Plain(), OUTPUTS, "linear")
     again.load_state_dict(model.state_dict())
     assert torch.equal(again.project("colour", vector), model.project("colour", vector))
+
+
+def test_spreads_start_at_one_are_bounded_and_saved():
+    model = decoder(Plain(), {"image": 5}, "none", spread=True)
+    signal = torch.randn(6, 5)
+    said = model(signal)
+    assert torch.equal(said["image"], signal)
+    assert torch.equal(said["image" + SPREAD], torch.zeros(6, 1))
+    with torch.no_grad():
+        model.spread[0][2].weight.normal_(0, 0.5)
+    found = model(signal)["image" + SPREAD]
+    assert found.abs().max() <= MOST_SPREAD
+    assert len(found.unique()) > 1
+    # the cosine does not see a length, the spread does
+    assert not torch.equal(model(3 * signal)["image" + SPREAD], found)
+    again = decoder(Plain(), {"image": 5}, "none", spread=True)
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(signal)["image" + SPREAD], found)
+    assert bool(torch.isfinite(model(torch.zeros(2, 5))["image" + SPREAD]).all())
+    assert "spread" not in dict(decoder(Plain(), OUTPUTS, "linear").named_children())

@@ -263,6 +263,23 @@ def test_a_normalisation_inside_of_filters_sees_all_processes(planted, tmp_path)
     assert again.stderr.count("complete already") == 1
 
 
+@pytest.mark.slow
+def test_two_processes_mix_signals_as_one_does(planted, tmp_path):
+    """Partners of a row may be on the other process; spreads are fitted by the first."""
+    mixco = {"name": "mixco", "temperature": 0.1}
+    loss = {"name": "sum", "parts": [mixco, "mse"], "weights": [1, 1]}
+    config = experiment(planted, loss=loss)
+    write_yaml(tmp_path / "e.yaml", config)
+    one = train.main(config, tmp_path / "one", quiet=True)
+    done = together("-m", "neurovis", "train", tmp_path / "e.yaml", "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr[-3000:]
+    (two,) = (tmp_path / "two" / "runs").iterdir()
+    assert two.name == one.name
+    similar(one, two)
+    a, b = (Prediction.read(r / "systems" / "tower" / "prediction.h5") for r in (one, two))
+    np.testing.assert_allclose(a.spread["image"], b.spread["image"], rtol=0.02)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -52,8 +52,9 @@ def batch_of(most: int, n: int = N, dtype=torch.float64) -> Batch:
 
 def modules(loss: str = "clip_mse", dtype=torch.float64, **about) -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
-    model = decoder(Tower(**about), {"image": DIM}, "linear").to(dtype)
-    return model, build(Experiment, {"loss": loss}).loss.build().to(dtype)
+    config = build(Experiment, {"loss": loss}).loss
+    model = decoder(Tower(**about), {"image": DIM}, "linear", config.spread).to(dtype)
+    return model, config.build().to(dtype)
 
 
 def gradients(model: nn.Module, loss_of: nn.Module) -> dict[str, torch.Tensor | None]:

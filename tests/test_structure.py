@@ -25,12 +25,12 @@ progress
 config
 parallel store safe_pickle watch
 distributed
-records arrays manifest
+records arrays manifest norms
 signals images decoder metrics report fetch
 brain world datasets
 losses
 batches targets prepare imports
-log experiment evaluate step checkpoint device
+log experiment evaluate step checkpoint device confidence
 predict
 train listing
 demo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import signal
 import subprocess
 import sys
@@ -226,20 +227,125 @@ def test_the_log_says_how_long_data_were_waited_for(undisturbed):
     assert all(0 <= float(row["waited"]) < 1 for row in rows)
 
 
-def test_a_loss_that_is_nan_stops_and_the_run_goes_on(planted, undisturbed, tmp_path, monkeypatch):
+@pytest.mark.parametrize("good", [8, 1])
+def test_a_loss_that_is_nan_stops_and_the_run_goes_on(
+    good, planted, undisturbed, tmp_path, monkeypatch
+):
     augmented, calls = train.augmented, []
 
     def broken(signal, *rest):
         calls.append(1)
-        return augmented(signal, *rest) * (np.float32("nan") if len(calls) > 8 else 1)
+        signal = augmented(signal, *rest)
+        if len(calls) > good:
+            signal[3] = np.nan
+        return signal
 
     with monkeypatch.context() as patch:
         patch.setattr(train, "augmented", broken)
-        with pytest.raises(NeurovisError, match=r"the loss is nan at epoch 3, .*lower train\.lr"):
+        with pytest.raises(NeurovisError, match=r"lower train\.lr") as error:
+            train.main(experiment(planted), tmp_path, quiet=True)
+    epoch, batch = 1 + good // 4, 1 + good % 4
+    words = (
+        rf"the loss is nan at epoch {epoch}, batch {batch} of 4, where \d+ of \d+ predictions are "
+    )
+    assert re.search(words + "no numbers, the first of image 'concept", str(error.value))
+    (left,) = (tmp_path / "runs").iterdir()
+    kept = left / "checkpoint-tower.pt"
+    assert kept.is_file() == ("last good checkpoint is kept" in str(error.value)) == (epoch > 1)
+    if kept.is_file():
+        saved = torch.load(kept, weights_only=True)
+        assert 1 <= saved["state"]["epoch"] < epoch
+        assert all(bool(torch.isfinite(v).all()) for v in saved["model"].values())
+    same_run(train.main(experiment(planted), tmp_path, quiet=True), undisturbed)
+
+
+def test_weights_that_diverge_in_the_last_batch_of_an_epoch_are_not_kept(
+    planted, tmp_path, monkeypatch
+):
+    """Only the validation loss sees them."""
+    steps, step = [], torch.optim.AdamW.step
+
+    def diverge(self, *rest):
+        step(self, *rest)
+        steps.append(1)
+        if len(steps) == 8:
+            self.param_groups[0]["params"][0].data.fill_(torch.nan)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", diverge)
+        with pytest.raises(NeurovisError, match=r"the validation loss is nan at epoch 2; the last"):
             train.main(experiment(planted), tmp_path, quiet=True)
     (left,) = (tmp_path / "runs").iterdir()
-    assert (left / "checkpoint-tower.pt").is_file()
-    same_run(train.main(experiment(planted), tmp_path, quiet=True), undisturbed)
+    saved = torch.load(left / "checkpoint-tower.pt", weights_only=True)
+    assert saved["state"]["epoch"] == 1
+    assert all(bool(torch.isfinite(v).all()) for v in saved["model"].values())
+
+
+@pytest.mark.parametrize("loss", ["schedule", "hedged"])
+def test_losses_that_change_the_loop_train_and_resume(loss, planted, tmp_path, monkeypatch):
+    """Mixed signals, soft targets, a head of spreads: killed or not, the same weights."""
+    config = experiment(planted, loss=loss, train={"epochs": 3})
+    whole = train.main(config, tmp_path / "whole", quiet=True)
+    write, rows = train.Log.write, []
+
+    def killed(self, row):
+        write(self, row)
+        rows.append(row)
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Log, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train.main(config, tmp_path / "parts", quiet=True)
+    same_run(train.main(config, tmp_path / "parts", quiet=True), whole)
+    names = load_tensors(whole / "model.safetensors")
+    assert any(name.startswith("spread.") for name in names) == (loss == "hedged")
+
+
+def test_signals_are_mixed_within_subjects_and_their_images_told(planted, tmp_path, monkeypatch):
+    from neurovis.losses.mixco import Mixco
+
+    batches, made = [], []
+    averages, mix = Recordings.averages, Mixco.mix
+
+    def reading(self, items):
+        block = averages(self, items)
+        made.append((np.array([s for s, _ in items]), block.copy()))
+        return block
+
+    def mixing(self, generator, group, done):
+        found = mix(self, generator, group, done)
+        batches.append((group, done, *found))
+        return found
+
+    seen = []
+    monkeypatch.setattr(Mixco, "mix", mixing)
+    monkeypatch.setattr(Recordings, "averages", reading)
+    forward = train.decoder
+
+    def watched(*args):
+        model = forward(*args)
+        inner = model.forward
+
+        def told(signal, *rest):
+            if model.training:
+                seen.append(signal.clone().numpy())
+            return inner(signal, *rest)
+
+        model.forward = told
+        return model
+
+    monkeypatch.setattr(train, "decoder", watched)
+    config = experiment(planted, loss="mixco", train={"epochs": 1}, control="none")
+    train.main(config, tmp_path, quiet=True)
+    assert [done for _, done, *_ in batches] == [0, 0.25, 0.5, 0.75]
+    for (group, _, partner, weight), (subject, block), given in zip(batches, made, seen):
+        assert (subject[partner] == subject).all()
+        assert len(np.unique(group)) == len(np.unique(subject)) == 2
+        w = weight[:, None, None]
+        np.testing.assert_allclose(given, w * block + (1 - w) * block[partner], atol=1e-5)
+        assert (weight < 1).any()
 
 
 def test_signals_from_disk_give_the_same_weights(planted, undisturbed, tmp_path):

@@ -11,12 +11,11 @@ arXiv 2010.00747 (direction weight); Khosla et al. 2020, arXiv 2004.11362 (sever
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import pydantic
 
-from neurovis.decoder import PROJECTED
-from neurovis.losses.base import Loss
+from neurovis.losses.base import Loss, same_image, unit_pairs
 
 
 class Clip(Loss, name="clip"):
@@ -33,6 +32,8 @@ class Clip(Loss, name="clip"):
         Weight of brain-to-image; the rest goes to image-to-brain.
     """
 
+    takes_mixed: ClassVar[bool] = True
+
     temperature: pydantic.PositiveFloat = 0.07
     learn_temperature: bool = True
     max_scale: pydantic.PositiveFloat = 100.0
@@ -41,7 +42,6 @@ class Clip(Loss, name="clip"):
     def build(self) -> Any:
         """Build the torch module."""
         import torch
-        from torch.nn import functional
 
         config = self
 
@@ -50,31 +50,67 @@ class Clip(Loss, name="clip"):
 
             def __init__(self):
                 super().__init__()
-                start = torch.tensor(math.log(1 / config.temperature))
-                self.log_scale = torch.nn.Parameter(start, requires_grad=config.learn_temperature)
+                self.log_scale = log_scale(config.temperature, config.learn_temperature)
 
-            def forward(self, prediction: dict, target: dict, image: Any) -> dict:
-                # held in place: a clamp inside the graph would stop its gradient for good
-                with torch.no_grad():
-                    self.log_scale.clamp_(max=math.log(config.max_scale))
-                scale = self.log_scale.exp()
-                same = image[:, None] == image[None, :]
-                total = 0.0
-                names = [name for name in target if "@" not in name]
-                for name in names:
-                    truth = target.get(name + PROJECTED, target[name])
-                    brain = functional.normalize(prediction[name].float(), dim=1)
-                    seen = functional.normalize(truth.float(), dim=1)
+            def forward(
+                self, prediction: dict, target: dict, image: Any, mixed: Any = None, **_: Any
+            ) -> dict:
+                scale = held(self.log_scale, config.max_scale)
+                roles = roles_of(image, mixed)
+                total, n = 0.0, 0
+                for _, brain, seen in unit_pairs(prediction, target):
                     logits = scale * brain @ seen.T
-                    total = total + config.direction * one_direction(logits, same)
-                    total = total + (1 - config.direction) * one_direction(logits.T, same)
-                total = total / len(names)
+                    for same, weight in roles:
+                        total = total + config.direction * one_direction(logits, same, weight)
+                        back = one_direction(logits.T, *turned(same, weight))
+                        total = total + (1 - config.direction) * back
+                    n += 1
+                total = total / n
                 return {"loss": total, "contrastive": total.detach()}
 
         return Contrastive()
 
 
-def one_direction(logits: Any, same: Any) -> Any:
+def log_scale(temperature: float, learn: bool) -> Any:
+    """Logarithm of an inverse temperature, as a parameter."""
+    import torch
+
+    return torch.nn.Parameter(torch.tensor(math.log(1 / temperature)), requires_grad=learn)
+
+
+def held(log_scale: Any, most: float) -> Any:
+    """The scale, held at or below its largest value.
+
+    Held in place: a clamp inside the graph would stop its gradient for good.
+    """
+    import torch
+
+    with torch.no_grad():
+        log_scale.clamp_(max=math.log(most))
+    return log_scale.exp()
+
+
+def roles_of(image: Any, mixed: Any) -> list[tuple[Any, Any]]:
+    """Positives of a batch with the weight of each row: of its own image, and of its partner's.
+
+    Returns
+    -------
+    list of (tensor of bool (row, column), tensor (row, 1) or None)
+    """
+    own = same_image(image)
+    if mixed is None:
+        return [(own, None)]
+    partner, weight = (part.to(image.device) for part in mixed)
+    weight = weight[:, None]
+    return [(own, weight), (same_image(image, image[partner]), 1 - weight)]
+
+
+def turned(same: Any, weight: Any) -> tuple[Any, Any]:
+    """Positives and weights with columns as rows; without weights they are symmetric."""
+    return (same, None) if weight is None else (same.T, weight.T)
+
+
+def one_direction(logits: Any, same: Any, weight: Any = None) -> Any:
     """Mean over rows of -log p(positive against the negatives alone).
 
     Parameters
@@ -82,6 +118,8 @@ def one_direction(logits: Any, same: Any) -> Any:
     logits : tensor (row, column)
     same : bool tensor (row, column)
         Where row and column are the same image.
+    weight : tensor (row, column), optional
+        Of each pair; broadcast.
 
     Returns
     -------
@@ -94,4 +132,6 @@ def one_direction(logits: Any, same: Any) -> Any:
     # a batch of one image has no negatives: its loss is 0, with no gradient
     per_pair = functional.softplus(negatives - logits)
     per_pair = torch.where(same & torch.isfinite(negatives), per_pair, torch.zeros_like(per_pair))
-    return (per_pair.sum(1) / same.sum(1)).mean()
+    if weight is not None:
+        per_pair = per_pair * weight
+    return (per_pair.sum(1) / same.sum(1).clamp(min=1)).mean()

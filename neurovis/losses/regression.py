@@ -1,18 +1,22 @@
 """Regression losses: mean squared error and cosine distance between prediction and embedding.
 
 They read the regression head of a tower where it has one (``<target>@regression``), else its only head.
+A mixed signal is drawn to the same mixture of the two images' vectors: for squared errors this has the
+gradient of the mixture of both errors.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from neurovis.brain.base import REGRESSION
-from neurovis.losses.base import Loss
+from neurovis.losses.base import Loss, full
 
 
 class Mse(Loss, name="mse"):
     """Mean squared error over target dimensions."""
+
+    takes_mixed: ClassVar[bool] = True
 
     def build(self) -> Any:
         """Build the torch module."""
@@ -23,6 +27,8 @@ class Mse(Loss, name="mse"):
 
 class Cosine(Loss, name="cosine"):
     """One minus the cosine similarity."""
+
+    takes_mixed: ClassVar[bool] = True
 
     def build(self) -> Any:
         """Build the torch module."""
@@ -37,10 +43,20 @@ def _pairwise(part: str, distance: Any) -> Any:
     class Pairwise(torch.nn.Module):
         """Mean of a distance over targets."""
 
-        def forward(self, prediction: dict, target: dict, image: Any) -> dict:
+        def forward(
+            self, prediction: dict, target: dict, image: Any, mixed: Any = None, **_: Any
+        ) -> dict:
             names = [name for name in target if "@" not in name]
-            heads = {k: prediction.get(k + REGRESSION, prediction[k]).float() for k in names}
-            total = sum(distance(heads[k], target[k].float()) for k in names) / len(names)
+            heads = {k: full(prediction.get(k + REGRESSION, prediction[k])) for k in names}
+            wanted = {k: _mixture(full(target[k]), mixed) for k in names}
+            total = sum(distance(heads[k], wanted[k]) for k in names) / len(names)
             return {"loss": total, part: total.detach()}
 
     return Pairwise()
+
+
+def _mixture(vector: Any, mixed: Any) -> Any:
+    if mixed is None:
+        return vector
+    partner, weight = (part.to(vector.device) for part in mixed)
+    return weight[:, None] * vector + (1 - weight[:, None]) * vector[partner]

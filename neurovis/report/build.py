@@ -12,7 +12,16 @@ from pathlib import Path
 
 from neurovis import __version__
 from neurovis.progress import progress
-from neurovis.report import account, evoked, headline, pictures, reconstruction, regions, sections
+from neurovis.report import (
+    account,
+    coverage,
+    evoked,
+    headline,
+    pictures,
+    reconstruction,
+    regions,
+    sections,
+)
 from neurovis.report.markup import Markup, el
 from neurovis.report.material import Material, read
 from neurovis.report.pictures import Pictures
@@ -70,6 +79,7 @@ def parts(
         ("recordings", "Recording by recording", lambda: sections.recordings(material)),
         ("repeats", "Accuracy against repeats", lambda: sections.repeats(material)),
         ("subjects", "Subject by subject", lambda: sections.subjects(material)),
+        ("coverage", "Accuracy against confidence", lambda: coverage.coverage(material)),
         ("confusion", "What is taken for what", lambda: sections.confusion(material)),
         ("evoked", "Evoked responses", lambda: evoked.evoked(material)),
         ("voxels", "Voxels and regions", lambda: regions.regions(material)),

@@ -160,7 +160,7 @@ def page_of(run: Path) -> Page:
 def test_well_formed_and_links_lead_somewhere(source):
     page = Page(source)
     assert set(page.tags) <= TAGS
-    assert len(page.ids) == len(set(page.ids)) == 11
+    assert len(page.ids) == len(set(page.ids)) == 12
     links = [value for tag, name, value in page.attributes if tag == "a" and name == "href"]
     assert sorted(links) == sorted(f"#{i}" for i in page.ids)
 

@@ -7,6 +7,7 @@ Comes in: ``open_clip:ViT-H-14/laion2b_s32b_b79k@0.35+tokens``. Goes out: the en
     network  = "open_clip:" model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
                where model may be "local-dir:" folder or "hf-hub:" org "/" repository
     place    = relative depth in (0, 1] | "layer" number, blocks counted from 1
+               | "module=" part of the network, such as layer3.5
     option   = "tokens" | "mean" | "cls" | number "px"
 """
 
@@ -135,9 +136,11 @@ def _place(name: str, place: str) -> dict[str, Any]:
     """Depth or layer from what stands behind @."""
     if found := re.fullmatch(r"layer([1-9]\d*)", place):
         return {"layer": int(found[1])}
+    if found := re.fullmatch(r"module=([A-Za-z_][\w.]*)", place):
+        return {"module": found[1]}
     if re.fullmatch(r"\d*\.?\d+|\d+\.", place) and 0 < float(place) <= 1:
         return {"depth": float(place)}
     raise UsageError(
-        f"encoder {name!r}: expected @ and a relative depth in (0, 1] or a block such as layer12, "
-        f"found @{place}; correct it."
+        f"encoder {name!r}: expected @ and a relative depth in (0, 1], a block such as layer12 "
+        f"or a part such as module=layer3.5, found @{place}; correct it."
     )

@@ -18,8 +18,10 @@ from typing import Any, Literal
 
 import pydantic
 
+from neurovis.config import added
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.images.base import Encoder, ImageEncoder
+from neurovis.images.reading import reader
 
 OFFLINE = ("classical", "color", "gabor", "hog", "pixels")
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
@@ -47,12 +49,16 @@ class Network(ImageEncoder):
     depth : float
         Relative depth in (0, 1]; 1 is the network's own output, less is a block (`block_at`).
     layer : int, optional
-        Block counted from 1, instead of `depth`.
+        Block counted from 1, instead of `depth`. Blocks of a transformer are its layers, those of a
+        convolutional network its stages, the stem first.
+    module : str
+        Name of a part such as ``layer3.5`` or ``blocks.7.mlp``, read out instead of a block: for
+        layers within a stage, and for networks that do not give their blocks.
     pool : {"auto", "mean", "cls", "tokens"}
         ``auto``: the network's own output at depth 1, ``mean`` elsewhere. ``mean``: mean of the patch
         tokens (of all positions of a convolutional map). ``cls``: the class token. ``tokens``: all
-        patch tokens. At depth 1 these three come after the final norm, before any projection; at a
-        block they are its plain output.
+        patch tokens. At depth 1 these three come after the final norm (where the network has one for
+        patches), before any projection; at a block or part they are its plain output.
     image_size : int, optional
         Pixels along one side; the network's own by default.
     """
@@ -61,15 +67,18 @@ class Network(ImageEncoder):
     weights: str = ""
     depth: float = pydantic.Field(1.0, gt=0, le=1)
     layer: int | None = pydantic.Field(None, ge=1)
+    module: str = added("")
     pool: Literal["auto", "mean", "cls", "tokens"] = "auto"
     image_size: int | None = pydantic.Field(None, ge=16)
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Network:
-        if self.layer is not None and self.depth != 1:
+        places = {"depth": self.depth != 1, "layer": self.layer is not None}
+        places["module"] = bool(self.module)
+        if sum(places.values()) > 1:
             raise UsageError(
-                f"{self.component}: depth {self.depth:g} and layer {self.layer} are both given; "
-                "give one."
+                f"{self.component}: expected one place to read out, found "
+                f"{' and '.join(name for name, there in places.items() if there)}; give one."
             )
         return self
 
@@ -88,6 +97,7 @@ class Network(ImageEncoder):
         model = Path(self.model).name if self.own_config else self.model
         weights = Path(self.weights).stem if self.weights_file else self.weights
         where = f"layer{self.layer}" if self.layer else f"{self.depth:g}" if self.depth < 1 else ""
+        where = self.module or where
         pool = "" if self.pool == "auto" else self.pool
         size = f"{self.image_size}px" if self.image_size else ""
         return "-".join(filter(None, [self.component, model, weights, where, pool, size]))
@@ -109,6 +119,32 @@ class Network(ImageEncoder):
         """Maps (image, channel, y, x) of some blocks, or (map, prefix tokens) where `cls`."""
         raise NotImplementedError
 
+    def gives_blocks(self, tower: Any) -> bool:
+        """Whether a tower that has the method for it does give its blocks."""
+        return True
+
+    def norms(self, tower: Any) -> bool:
+        """Whether the final norm is one for the patches of the last block."""
+        return True
+
+    def class_token(self, tower: Any) -> bool:
+        """Whether a class token goes through the blocks."""
+        raise NotImplementedError
+
+    def n_prefix(self, tower: Any) -> int:
+        """Tokens before those of patches: class token and registers."""
+        raise NotImplementedError
+
+    @property
+    def last(self) -> bool:
+        """Whether the place is the end of the network."""
+        return self.layer is None and self.depth == 1 and not self.module
+
+    @property
+    def own_output(self) -> bool:
+        """Whether the place is the network's own output."""
+        return self.last and self.pool == "auto"
+
     def build(self) -> Encoder:
         """Load the network onto its device and make the encoder."""
         import torch
@@ -118,52 +154,16 @@ class Network(ImageEncoder):
             device = "cuda" if torch.cuda.is_available() else "cpu"
         loaded = self.load()
         loaded.tower.eval().requires_grad_(False).to(device)
-        read = loaded.output
-        if self.layer is not None or self.depth < 1 or self.pool != "auto":
-            read = self._reader(loaded.tower, loaded.transform, device)
+        read = reader([self], loaded)
 
         def prepare(picture):
             return loaded.transform(picture).numpy()
 
         def embed(images):
             with torch.inference_mode():
-                return read(torch.from_numpy(images).to(device)).float().cpu().numpy()
+                return read(torch.from_numpy(images).to(device))[0].float().cpu().numpy()
 
         return Encoder(prepare, embed, hash_weights(loaded.tower, loaded.settings))
-
-    def _reader(self, tower: Any, transform: Callable, device: str) -> Callable:
-        import torch
-        from PIL import Image
-
-        if not hasattr(tower, "forward_intermediates"):
-            raise NeurovisError(
-                f"{self.component}:{self.model}: expected a network that gives its blocks, found "
-                f"{type(tower).__name__}; use its own output (no @ and no +) or another network."
-            )
-        blank = transform(Image.new("RGB", (64, 64)))[None].to(device)
-        with torch.inference_mode():
-            n_layers = len(self.block(tower, blank, None, False, False))
-        last = self.layer is None and self.depth == 1
-        index = n_layers if last else self.layer or block_at(self.depth, n_layers)
-        if index > n_layers:
-            raise UsageError(
-                f"{self.component}:{self.model}: expected a layer from 1 to {n_layers}, found "
-                f"{index}; choose one of these or a relative depth."
-            )
-
-        def read(x):
-            if self.pool == "cls":
-                found = self.block(tower, x, [index - 1], last, True)[0]
-                if not isinstance(found, tuple) or found[1] is None or found[1].shape[1] == 0:
-                    raise UsageError(
-                        f"{self.component}:{self.model}: it has no class token; use +mean or +tokens."
-                    )
-                return found[1][:, 0]
-            maps = self.block(tower, x, [index - 1], last, False)[0]
-            tokens = maps.flatten(2).transpose(1, 2)
-            return tokens if self.pool == "tokens" else tokens.mean(dim=1)
-
-        return read
 
     def _file(self) -> Path:
         path = Path(self.weights).expanduser()
@@ -257,8 +257,26 @@ class OpenClip(Network, name="open_clip"):
             output_extra_tokens=cls,
         )
         maps = found["image_intermediates"]
-        prefix = found.get("image_intermediates_prefix", [None] * len(maps))
-        return list(zip(maps, prefix)) if cls else maps
+        return list(zip(maps, found["image_intermediates_prefix"])) if cls else maps
+
+    def gives_blocks(self, tower: Any) -> bool:
+        trunk = getattr(tower, "trunk", None)
+        return trunk is None or hasattr(trunk, "forward_intermediates")
+
+    def norms(self, tower: Any) -> bool:
+        trunk = getattr(tower, "trunk", None)
+        # a pooling by attention comes before the norm, which then is one of pooled vectors
+        return _norms(trunk) if trunk is not None else getattr(tower, "attn_pool", None) is None
+
+    def class_token(self, tower: Any) -> bool:
+        trunk = getattr(tower, "trunk", None)
+        return _class_token(trunk) if trunk is not None else hasattr(tower, "class_embedding")
+
+    def n_prefix(self, tower: Any) -> int:
+        trunk = getattr(tower, "trunk", None)
+        if trunk is not None:
+            return getattr(trunk, "num_prefix_tokens", 0)
+        return int(hasattr(tower, "class_embedding"))
 
 
 class Timm(Network, name="timm"):
@@ -334,9 +352,34 @@ class Timm(Network, name="timm"):
             norm=norm,
             stop_early=True,
             intermediates_only=True,
-            # convolutional networks do not know the option
-            **({"return_prefix_tokens": True} if cls and hasattr(tower, "cls_token") else {}),
+            **({"return_prefix_tokens": True} if cls else {}),
         )
+
+    def norms(self, tower: Any) -> bool:
+        return _norms(tower)
+
+    def class_token(self, tower: Any) -> bool:
+        return _class_token(tower)
+
+    def n_prefix(self, tower: Any) -> int:
+        return getattr(tower, "num_prefix_tokens", 0)
+
+
+def _class_token(tower: Any) -> bool:
+    """Whether a timm network has a class token and gives it: convolutional networks have none, and
+    in some transformers it joins after the blocks; registers alone are none either."""
+    import inspect
+
+    known = inspect.signature(tower.forward_intermediates).parameters
+    tokens = getattr(tower, "num_prefix_tokens", 0)
+    there = getattr(tower, "cls_token", None) is not None
+    return there and tokens > 0 and "return_prefix_tokens" in known
+
+
+def _norms(tower: Any) -> bool:
+    """Whether a timm network has a final norm for patches; the hierarchical ones with global pooling
+    refuse to apply theirs."""
+    return type(tower).__name__ not in ("Hiera", "HieraDet")
 
 
 def _classifier(timm: Any, name: str, state: dict[str, Any]) -> dict[str, Any]:
@@ -350,16 +393,6 @@ def _classifier(timm: Any, name: str, state: dict[str, Any]) -> dict[str, Any]:
         "num_classes": n,
         "pretrained_cfg_overlay": {"state_dict": state, "num_classes": n},
     }
-
-
-def block_at(depth: float, n_layers: int) -> int:
-    """Block, counted from 1, at a relative depth (l - 1) / (L - 1).
-
-    References
-    ----------
-    Relative depth as in arXiv:2601.21948, where .355 is block 12 of 32 of ViT-H-14.
-    """
-    return 1 + round(depth * (n_layers - 1))
 
 
 def hash_weights(module: Any, settings: dict[str, Any]) -> str:

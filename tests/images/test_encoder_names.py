@@ -12,7 +12,8 @@ from hypothesis import given
 from neurovis.config import components, fingerprint
 from neurovis.errors import NeurovisError
 from neurovis.images import ImageEncoder, encoder
-from neurovis.images.networks import OFFLINE, block_at
+from neurovis.images.networks import OFFLINE
+from neurovis.images.reading import block_at
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def embed(
     device: str = "auto",
     quiet: bool = False,
 ) -> Path:
-    """Embed all pictures of a set of stimuli.
+    """Embed all pictures of a set of stimuli, or what is said of them.
 
     Parameters
     ----------
@@ -79,9 +79,12 @@ def embed(
         raise NeurovisError(f"batch_size: expected 1 or more, found {batch_size}; give another.")
     if isinstance(config, Category):
         return _categories(config, stimuli, Path(out), quiet)
+    if config.of_pictures:
+        rows, places = _rows(stimuli)
+    else:
+        rows, places = _words(config.texts(stimuli))
     built = config.build()
     identity = config.identity(built.weights)
-    rows, places = _rows(stimuli)
     keys = np.array([_key(row) for row in rows])
     root = Path(out)
     folder = artefact_path(
@@ -100,6 +103,7 @@ def embed(
         done |= _blocks(blocks, quiet)
         wanted = [sha for row, key in zip(rows, keys) if key not in done for sha in row]
         wanted = [sha for sha in dict.fromkeys(wanted) if sha not in done]
+        _refuse_missing([places[sha] for sha in wanted])
         desc = f"embed {config.label}"
         for found in _run(built, wanted, places, blocks, batch_size, desc, quiet):
             done.update(found)
@@ -146,10 +150,27 @@ def _rows(stimuli: Stimuli) -> tuple[list[tuple[str, ...]], dict[str, Path]]:
     }
     files = dict.fromkeys(path for row in range(len(stimuli)) for path in stimuli.files(row))
     unknown = [path for path in files if path not in known]
+    _refuse_missing(unknown)
     with ThreadPoolExecutor(_threads()) as pool:
         known |= dict(zip(unknown, pool.map(_checksum, unknown)))
     places = {known[path]: path for path in reversed(files)}
     return [tuple(known[p] for p in stimuli.files(i)) for i in range(len(stimuli))], places
+
+
+def _words(texts: list[str]) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    """Checksum of each stimulus' text, and the text of each checksum."""
+    sums = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    return [(one,) for one in sums], dict(zip(sums, texts))
+
+
+def _refuse_missing(places: list[Path | str]) -> None:
+    """Say before anything is embedded which pictures are not there, and how many."""
+    missing = [p for p in places if isinstance(p, Path) and not p.is_file()]
+    if missing:
+        raise NeurovisError(
+            f"{missing[0]}: no such picture, and {len(missing)} of {len(places)} pictures to embed are "
+            "not there; put them there, or correct the paths in stimuli.csv."
+        )
 
 
 def _checksum(path: Path) -> str:
@@ -204,7 +225,7 @@ def _blocks(folder: Path, quiet: bool) -> dict[str, np.ndarray]:
 def _run(
     built: Encoder,
     wanted: list[str],
-    places: dict[str, Path],
+    places: dict[str, Path] | dict[str, str],
     blocks: Path,
     batch_size: int,
     desc: str,
@@ -215,6 +236,8 @@ def _run(
         return
 
     def prepare(sha: str) -> np.ndarray:
+        if isinstance(places[sha], str):
+            return built.prepare(places[sha])
         try:
             data = places[sha].read_bytes()
         except OSError:

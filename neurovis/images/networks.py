@@ -7,10 +7,6 @@ patches of one block, averaged or as tokens. Weights come from a local file or t
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +18,8 @@ from neurovis.config import added
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.images.base import Encoder, ImageEncoder
 from neurovis.images.reading import reader
+from neurovis.images.weights import fetch, hash_weights, load_errors, read_weights
 
-OFFLINE = ("classical", "color", "gabor", "hog", "pixels")
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -193,23 +189,42 @@ class OpenClip(Network, name="open_clip"):
     """
 
     def load(self) -> Loaded:
-        import open_clip
         from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        model, _ = self.create()
+        settings = model.visual.preprocess_cfg
+        transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
+        output = lambda x: model.encode_image(x, normalize=False)  # noqa: E731
+        return Loaded(model.visual, transform, settings, output)
+
+    def create(self) -> tuple[Any, str]:
+        """The whole model with its weights, and the name that open_clip knows it by."""
+        import open_clip
 
         name, options = self._source(open_clip)
         if self.image_size:
             options["force_image_size"] = self.image_size
         try:
-            # pretrained_text: the text tower is not used, its weights are not to be fetched
+            # pretrained_text: weights of its own for the text tower are in those of the whole
             model = open_clip.create_model(
                 name, pretrained_text=False, require_pretrained=True, weights_only=True, **options
             )
-        except _load_errors() as error:
+        except load_errors() as error:
             raise self._unfit(options.get("pretrained", name), error) from error
-        settings = model.visual.preprocess_cfg
-        transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
-        output = lambda x: model.encode_image(x, normalize=False)  # noqa: E731
-        return Loaded(model.visual, transform, settings, output)
+        return model, name
+
+    def tokenizer(self, name: str) -> Any:
+        """The tokenizer of the text tower of a model that `create` named."""
+        import open_clip
+
+        try:
+            return open_clip.get_tokenizer(name)
+        except load_errors() as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise NeurovisError(
+                f"open_clip:{self.model}: its tokenizer is neither here nor could be fetched "
+                f"({reason}); run once where there is a network, or use a model with CLIP's tokenizer."
+            ) from error
 
     def _source(self, open_clip: Any) -> tuple[str, dict[str, Any]]:
         """Name and options for ``open_clip.create_model`` that need no network."""
@@ -297,12 +312,12 @@ class Timm(Network, name="timm"):
         name, file = self._source(timm)
         try:
             # loaded whole, classifier included, as timm is strict about missing weights only then
-            options = _classifier(timm, name, _read_weights(file)) if file else {}
+            options = _classifier(timm, name, read_weights(file)) if file else {}
             model = timm.create_model(name, pretrained=True, **options)
             model.reset_classifier(0)
             if self.image_size and hasattr(model, "set_input_size"):
                 model.set_input_size((self.image_size, self.image_size))
-        except _load_errors() as error:
+        except load_errors() as error:
             raise self._unfit(file or name, error) from error
         about = resolve_model_data_config(model)
         if self.image_size:
@@ -393,91 +408,3 @@ def _classifier(timm: Any, name: str, state: dict[str, Any]) -> dict[str, Any]:
         "num_classes": n,
         "pretrained_cfg_overlay": {"state_dict": state, "num_classes": n},
     }
-
-
-def hash_weights(module: Any, settings: dict[str, Any]) -> str:
-    """SHA-256 of parameters, buffers and transform settings, whatever file they came in."""
-    import torch
-
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _load_errors() -> tuple[type[Exception], ...]:
-    """What a foreign or unfit file makes the loaders raise."""
-    import pickle
-
-    from safetensors import SafetensorError
-
-    wrong = (ValueError, TypeError, KeyError, AttributeError, RuntimeError)
-    return (*wrong, OSError, EOFError, pickle.UnpicklingError, SafetensorError)
-
-
-def _read_weights(path: Path) -> dict[str, Any]:
-    import torch
-
-    from neurovis.store import load_tensors
-
-    if path.suffix == ".safetensors":
-        return load_tensors(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("state_dict", "model"):
-        if isinstance(state.get(key), dict):
-            return state[key]
-    return state
-
-
-def fetch(what: str, repository: str, names: tuple[str, ...]) -> Path:
-    """Path of the first of some files of a Hugging Face repository: from the cache, or fetched.
-
-    Raises
-    ------
-    NeurovisError
-        If it is neither cached nor reachable, with the command that fetches it.
-    """
-    import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    for name in names:
-        cached = huggingface_hub.try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
-            return Path(cached)
-    reason: Any = "there is no network"
-    if _hub_is_there():
-        for name in names:
-            try:
-                return Path(huggingface_hub.hf_hub_download(repository, name))
-            except LocalEntryNotFoundError as error:
-                reason = type(error).__name__
-                break
-            except EntryNotFoundError as error:
-                reason = f"{name} is not there"
-                del error
-            except (OSError, ValueError) as error:
-                reason = type(error).__name__
-                break
-    raise NeurovisError(
-        f"{what}: {' or '.join(names)} of {repository} is not in the Hugging Face cache and could "
-        f"not be fetched ({reason}); where there is a network run `hf download {repository} "
-        f"{names[0]}`, or use an encoder that works offline: {', '.join(OFFLINE)}."
-    )
-
-
-def _hub_is_there() -> bool:
-    """Whether asking the hub can succeed; without this check its client retries for half a minute."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    if any(
-        os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-    ):
-        return True
-    try:
-        socket.getaddrinfo(constants.ENDPOINT.split("//")[-1].split("/")[0].split(":")[0], 443)
-    except OSError:
-        return False
-    return True

@@ -133,15 +133,16 @@ def tower(setup: Setup, model: Any, rows: Rows, system: str = "tower") -> Predic
     shown = np.unique(rows.image)
     vector = {}
     with torch.inference_mode():
-        for name, found in setup.vectors.items():
-            if setup.fold:
-                vector[name] = model.back(name, said[name]).numpy()
-                continue
-            vector[name] = said[name].numpy()
-            if setup.experiment.projection != "none" and setup.world.first:
-                seen = model.project(name, torch.from_numpy(found.at(shown))).numpy()
+        for name in model.names:
+            turned = model.back(name, said[name]) if setup.fold else said[name]
+            vector[name] = turned.numpy()
+        if not setup.fold and setup.experiment.projection != "none" and setup.world.first:
+            known = {k: torch.from_numpy(v) for k, v in setup.truth(shown).items()}
+            encoders = {name: found.encoder for name, found in setup.vectors.items()}
+            for name, seen in model.gallery(known).items():
                 path = setup.folder / "systems" / system / "gallery" / f"{name}.h5"
-                Embeddings(seen, shown, found.encoder).write(path)
+                about = encoders.get(name, {"name": "joint", "targets": encoders})
+                Embeddings(seen.numpy(), shown, about).write(path)
     if average == "prediction":
         vector = {k: _averaged(v, rows) for k, v in vector.items()}
     return _prediction(setup, vector, rows)
@@ -177,7 +178,7 @@ def closed_form(
     if shuffle:
         images = shuffled(images, items, recordings, split, setup.experiment.seed)
     widths = {k: v.vector.shape[1] for k, v in setup.vectors.items()}
-    truth = np.concatenate(list(setup.truth(images).values()), axis=1)
+    truth = np.concatenate(list(setup.aims(images).values()), axis=1)
     out = np.empty((len(rows.items), truth.shape[1]), np.float32)
     weights = {}
     subjects = range(len(recordings.subjects))

@@ -13,22 +13,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurovis.batches import Examples, Item, Recordings, Timed, ahead, seed_of, shuffled
+from neurovis.batches import Examples, Item, Recordings, Timed, ahead, prepared_identity
+from neurovis.batches import seed_of, shuffled
 from neurovis.checkpoint import Checkpoint
-from neurovis.config import build, fingerprint, load_yaml
-from neurovis.decoder import decoder
+from neurovis.config import build, load_yaml
 from neurovis.device import choose_device, choose_precision, compile_tower
 from neurovis.distributed import ALONE, World, here, job, normalise_together
 from neurovis.errors import NeurovisError
 from neurovis.experiment import Experiment, Train
+from neurovis.joint import heads, image_side, paired, refuse_folds
+from neurovis.levels import Truth
 from neurovis.log import Bar, Log, require_tensorboard
 from neurovis.progress import say
 from neurovis.records import Embeddings, Split
@@ -60,10 +62,17 @@ class Setup:
     device: Any
     quiet: bool
     world: World = ALONE
+    levels: dict[str, tuple[Embeddings, ...]] = field(default_factory=dict)
+    """What the tower is trained on where that is not `vectors`, level by level."""
 
     def truth(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Vectors of images per target: array (image, dim)."""
+        """Vectors of images per target, as predictions are compared with them: array (image, dim)."""
         return {name: found.at(images) for name, found in self.vectors.items()}
+
+    def aims(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Vectors of images per target, as models are trained on them: array (image, dim)."""
+        middle = {name: some[len(some) // 2] for name, some in self.levels.items()}
+        return {name: found.at(images) for name, found in (self.vectors | middle).items()}
 
 
 def train(
@@ -116,6 +125,7 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
         inputs["brain/weights"] = sha256(weights)
     folder = artefact_path(out, "runs", experiment.name, experiment, inputs, recordings.subjects)
     try:
+        refuse_folds(experiment.projection, len(recordings.folds))
         if world.same(is_complete(folder)):
             say(f"{folder.name}: complete already", quiet)
             return folder
@@ -131,13 +141,22 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
                 fold = "" if len(recordings.folds) == 1 else f"-{number + 1:02d}"
                 by_recording = split.unit == "recording"
                 shown = recordings.items(split, "train")[1] if by_recording else None
+                about = recordings.stimuli, split, out, quiet, shown
                 with world.first_goes_first():
-                    vectors = {
-                        name: target.vectors(recordings.stimuli, split, out, quiet, shown)
-                        for name, target in experiment.targets.items()
-                    }
+                    named = experiment.targets.items()
+                    vectors = {name: target.vectors(*about) for name, target in named}
+                    levels = {k: target.training(*about) for k, target in named if target.trained}
                 setup = Setup(
-                    experiment, recordings, split, fold, vectors, partial, device, quiet, world
+                    experiment,
+                    recordings,
+                    split,
+                    fold,
+                    vectors,
+                    partial,
+                    device,
+                    quiet,
+                    world,
+                    levels,
                 )
                 for system, prediction in systems(setup):
                     parts.setdefault(system, []).append(prediction)
@@ -203,9 +222,12 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     weights = setup.folder / "systems" / system / f"model{setup.fold}.safetensors"
     torch.manual_seed(seed_of(experiment.seed, stage))
     outputs = {name: found.vector.shape[1] for name, found in setup.vectors.items()}
-    shape = recordings.shape(outputs)
-    model = decoder(experiment.brain.build(shape), outputs, experiment.projection).to(setup.device)
-    loss_of = experiment.loss.build().to(setup.device)
+    shape = recordings.shape(heads(outputs, experiment.projection))
+    tower, examples = experiment.brain.build(shape), None
+    if not isinstance(experiment.projection, str):
+        examples = setup.aims(np.unique(recordings.items(split, "train")[1]))
+    model = image_side(tower, outputs, experiment.projection, examples).to(setup.device)
+    loss_of = paired(experiment.loss.build(), experiment.projection).to(setup.device)
     if world.same(weights.is_file()):
         from neurovis.store import load_tensors
 
@@ -229,7 +251,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         held_images = shuffled(held_images, held, recordings, split, experiment.seed + 1)
     number_of = {image: i for i, image in enumerate(np.unique(recordings.stimuli.image))}
     numbers = torch.tensor([number_of[image] for image in images])
-    truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
+    truth = Truth(experiment.targets, setup.vectors, setup.levels, images)
 
     fold = held_fold = None
     if hasattr(model.tower, "start"):
@@ -237,7 +259,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         # validation images are one more part: each is judged through filters learned without it
         both = np.concatenate([images, held_images])
         examples = Examples(recordings, items + held, both, model.tower.n_folds)
-        joined = np.concatenate(list(setup.truth(both).values()), axis=1)
+        joined = np.concatenate(list(model.starting(setup.aims(both)).values()), axis=1)
         model.begin(
             trials=examples.trials,
             truth=lambda number: joined[examples.item[number]],
@@ -265,6 +287,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     saved = checkpoint.load(setup.device)
     if saved:
         state, shadow, best = saved["state"], saved["shadow"], saved["best"]
+        truth.load(saved.get("truth", truth.state()))
     log = None
     if world.first:
         log = Log(setup.folder / "log.csv", stage, state["epoch"], experiment.tensorboard)
@@ -286,7 +309,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         subject = torch.tensor([group[i][0] for i in mine])
         inputs = [torch.from_numpy(signal), subject, torch.from_numpy(recordings.present)[subject]]
         inputs += [] if fold is None else [fold[rows[mine]]]
-        target = {k: v[rows] for k, v in truth.items()}
+        target = truth.at(rows)
         drawn = seed_of(experiment.seed, f"{stage}/{state['epoch']}/{number}")
         return Batch(inputs, target, numbers[rows], shares, drawn)
 
@@ -300,8 +323,9 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         # closed at once when a step fails: its thread must not outlive the files it reads
         with closing(ahead(make, planned)) as read:
             batches = Timed(read)
-            for batch in batches:
-                parts, _ = backward(model, loss_of, batch, world, mixed)
+            for (_, rows, *_), batch in zip(planned, batches):
+                parts, said = backward(model, loss_of, batch, world, mixed)
+                truth.learn(rows, said, batch.target, model)
                 if not bool(torch.isfinite(parts["loss"])):
                     raise NeurovisError(
                         f"training {stage}: the loss is {float(parts['loss'])} at epoch {epoch + 1}, "
@@ -318,9 +342,10 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
                 for name, value in parts.items():
                     sums[name] = sums.get(name, 0.0) + float(value)
                 if checkpoint.due(CHECKPOINT_SECONDS):
-                    checkpoint.save(state=state, shadow=shadow, best=best)
+                    checkpoint.save(state=state, shadow=shadow, best=best, truth=truth.state())
         waited = batches.seconds / (time.perf_counter() - started)
 
+        truth.choose()
         use(model, shadow, options.average_weights)
         report = validate(setup, model, loss_of, held, held_images, number_of, held_fold)
         restore(model, options.average_weights)
@@ -341,7 +366,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
             log.write({**row, "waited": waited, "seconds": seconds})
         bar.step(f"loss {means['loss']:.3f}, validation {report['validation_loss']:.3f}")
         if checkpoint.due(CHECKPOINT_SECONDS) or not checkpoint.path.is_file():
-            checkpoint.save(state=state, shadow=shadow, best=best)
+            checkpoint.save(state=state, shadow=shadow, best=best, truth=truth.state())
     bar.close()
     model.load_state_dict(best)
     if log:
@@ -391,8 +416,9 @@ def validate(
             seen = model.seen({k: v[part] for k, v in truth.items()})
             losses.append(float(loss_on_cpu(batch, seen, numbers[part])["loss"]))
             weights.append(len(numbers[part]))
-        gallery, target = np.unique(images), next(iter(setup.vectors))
-        vectors = model.project(target, torch.from_numpy(setup.vectors[target].at(gallery)))
+        gallery = np.unique(images)
+        known = {k: torch.from_numpy(v) for k, v in setup.truth(gallery).items()}
+        target, vectors = next(iter(model.gallery(known).items()))
     loss_of.to(setup.device), model.to(setup.device)
     shown = np.searchsorted(gallery, images)
     credit = [
@@ -473,20 +499,3 @@ def restore(model: Any, decay: float) -> None:
     if decay:
         model.load_state_dict(model._own)
         del model._own
-
-
-def prepared_identity(folder: Path, subjects: Sequence[str]) -> str:
-    """Fingerprint of a prepared folder: of its config, its stimuli and the subjects' recordings."""
-    import yaml
-
-    from neurovis.store import read_json
-
-    if not is_complete(folder):
-        raise NeurovisError(
-            f"{folder}: no provenance.json in it, the preprocessing did not finish; run it again."
-        )
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    record = read_json(folder / "provenance.json")
-    marks = [folder / f"sub-{who}" / "qc.json" for who in subjects]
-    inputs = [read_json(mark).get("inputs") for mark in marks if mark.is_file()]
-    return fingerprint(config, record.get("inputs"), record.get("seed"), inputs)

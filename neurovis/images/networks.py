@@ -7,7 +7,7 @@ patches of one block, averaged or as tokens. Weights come from a local file or t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ import pydantic
 from neurovis.config import added
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.images.base import Encoder, ImageEncoder
-from neurovis.images.reading import reader
+from neurovis.images.reading import Reader
 from neurovis.images.weights import fetch, hash_weights, load_errors, read_weights
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
@@ -143,23 +143,7 @@ class Network(ImageEncoder):
 
     def build(self) -> Encoder:
         """Load the network onto its device and make the encoder."""
-        import torch
-
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        loaded = self.load()
-        loaded.tower.eval().requires_grad_(False).to(device)
-        read = reader([self], loaded)
-
-        def prepare(picture):
-            return loaded.transform(picture).numpy()
-
-        def embed(images):
-            with torch.inference_mode():
-                return read(torch.from_numpy(images).to(device))[0].float().cpu().numpy()
-
-        return Encoder(prepare, embed, hash_weights(loaded.tower, loaded.settings))
+        return build_places([self])[0]
 
     def _file(self) -> Path:
         path = Path(self.weights).expanduser()
@@ -175,6 +159,42 @@ class Network(ImageEncoder):
             f"{path}: expected plain weights of {self.model}, found a file that does not load "
             f"({reason}); give safetensors of that very model."
         )
+
+
+def build_places(networks: Sequence[Network]) -> tuple[Encoder, Reader]:
+    """Load one network and read it at the place that each config says, vectors side by side.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Alike but for the place; tokens only where there is one alone.
+
+    Returns
+    -------
+    Encoder
+    Reader
+        Its ``widths`` are those of the places.
+    """
+    import torch
+
+    first = networks[0]
+    device = first.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded = first.load()
+    loaded.tower.eval().requires_grad_(False).to(device)
+    read = Reader(networks, loaded)
+
+    def prepare(picture):
+        return loaded.transform(picture).numpy()
+
+    def embed(images):
+        with torch.inference_mode():
+            found = read(torch.from_numpy(images).to(device))
+            whole = found[0] if len(found) == 1 else torch.cat(found, dim=1)
+            return whole.float().cpu().numpy()
+
+    return Encoder(prepare, embed, hash_weights(loaded.tower, loaded.settings)), read
 
 
 class OpenClip(Network, name="open_clip"):

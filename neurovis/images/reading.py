@@ -8,7 +8,7 @@ path in the module tree is read by a hook, so that networks without blocks can b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from neurovis.errors import NeurovisError, UsageError, unknown
@@ -27,8 +27,8 @@ def block_at(depth: float, n_layers: int) -> int:
     return 1 + round(depth * (n_layers - 1))
 
 
-def reader(networks: Sequence[Network], loaded: Loaded) -> Callable[[Any], list[Any]]:
-    """Function from images to one tensor per config.
+class Reader:
+    """From images to one tensor per config.
 
     Parameters
     ----------
@@ -37,6 +37,11 @@ def reader(networks: Sequence[Network], loaded: Loaded) -> Callable[[Any], list[
     loaded : Loaded
         In evaluation mode, on its device.
 
+    Attributes
+    ----------
+    widths : list of int
+        Dims of what is read at each place.
+
     Raises
     ------
     UsageError
@@ -44,32 +49,38 @@ def reader(networks: Sequence[Network], loaded: Loaded) -> Callable[[Any], list[
     NeurovisError
         If the network does not give its blocks.
     """
-    blank = _blank(loaded)
-    outputs = [i for i, one in enumerate(networks) if one.own_output]
-    hooked = [i for i, one in enumerate(networks) if one.module]
-    blocks = [i for i in range(len(networks)) if i not in outputs and i not in hooked]
-    numbers = _numbers([networks[i] for i in blocks], loaded, blank) if blocks else {}
-    tree = _Parts(networks, hooked, loaded, blank) if hooked else None
 
-    def read(x: Any) -> list[Any]:
-        found: list[Any] = [None] * len(networks)
-        if outputs:
-            whole = loaded.output(x)
-            found = [whole if i in outputs else None for i in range(len(networks))]
+    def __init__(self, networks: Sequence[Network], loaded: Loaded):
+        self.networks, self.loaded = networks, loaded
+        blank = _blank(loaded)
+        self.outputs = [i for i, one in enumerate(networks) if one.own_output]
+        hooked = [i for i, one in enumerate(networks) if one.module]
+        self.blocks = [i for i in range(len(networks)) if i not in self.outputs + hooked]
+        self.numbers = {}
+        if self.blocks:
+            self.numbers = _numbers([networks[i] for i in self.blocks], loaded, blank)
+        self.parts = _Parts(networks, hooked, loaded, blank) if hooked else None
+        with _inference():
+            # what is not there is refused now and not after the first pictures
+            self.widths = [one.shape[-1] for one in self(blank)]
+
+    def __call__(self, x: Any) -> list[Any]:
+        """Tensors (image, dim) or (image, token, dim), one per config."""
+        found: list[Any] = [None] * len(self.networks)
+        if self.outputs:
+            whole = self.loaded.output(x)
+            found = [whole if i in self.outputs else None for i in range(len(found))]
         for last in (False, True):
-            mine = [i for i in blocks if networks[i].last == last]
+            mine = [i for i in self.blocks if self.networks[i].last == last]
             if mine:
-                where = [numbers[networks[i]] for i in mine]
-                pools = [networks[i].pool for i in mine]
-                for i, one in zip(mine, _pooled(networks[0], loaded.tower, x, where, pools, last)):
+                where = [self.numbers[self.networks[i]] for i in mine]
+                pools = [self.networks[i].pool for i in mine]
+                tensors = _pooled(self.networks[0], self.loaded.tower, x, where, pools, last)
+                for i, one in zip(mine, tensors):
                     found[i] = one
-        for i, one in tree.read(x) if tree else ():
+        for i, one in self.parts.read(x) if self.parts else ():
             found[i] = one
         return found
-
-    with _inference():
-        read(blank)  # what is not there is refused now and not after the first pictures
-    return read
 
 
 def n_blocks(network: Network, loaded: Loaded) -> int:

@@ -75,10 +75,10 @@ class Blur(View, name="blur"):
         Width of the kernel in pixels, odd; 51 in UBP.
     sigma : float
         Standard deviation in pixels; 0 takes 0.15 x kernel + 0.35, the rule of OpenCV and torchvision
-        for a kernel without one (that UBP relies on it is unverified).
+        for a kernel without one, on which UBP's code relies.
     reference : int
         Length of a picture's shorter side for which these are pixels; for other sizes they are scaled
-        with it (unverified: 224 is the input of UBP's encoder). 0 never scales.
+        with it. UBP blurs pictures of 224 x 224. 0 never scales.
 
     References
     ----------
@@ -125,7 +125,7 @@ class Fovea(Blur, name="fovea"):
     peak : float
         Weight of the sharp picture in the middle; .5 in UBP.
     decay : float
-        3 in UBP; that d_max is the corners' distance there is unverified.
+        3 in UBP.
     """
 
     peak: float = pydantic.Field(0.5, ge=0, le=1)
@@ -276,3 +276,31 @@ class Viewed(ImageEncoder, name="viewed"):
     def identity(self, weights: str) -> dict[str, Any]:
         own = {"name": self.component, "view": to_dict(self.view, how_too=False)}
         return own | {"encoder": self.encoder.identity(weights)}
+
+
+def altered(encoder: dict[str, Any]) -> str:
+    """What to say of a gallery that is not plain pictures; starts with ``; ``, or is empty.
+
+    Parameters
+    ----------
+    encoder : dict
+        As `Embeddings` record it.
+    """
+    if isinstance(encoder.get("targets"), dict):
+        said = {name: altered(one) for name, one in encoder["targets"].items()}
+        return "".join(f"{text} [{name}]" for name, text in said.items() if text)
+    about = encoder.get("target") or {}
+    if about.get("gallery") == "plain":
+        return f"; plain pictures, trained on {' and '.join(about['trained'])}"
+    if encoder.get("name") == "views":
+        return f"; mean over views {', '.join(_label(view) for view in encoder['views'])}"
+    if encoder.get("name") == "viewed":
+        return f"; pictures seen through {_label(encoder['view'])}"
+    if encoder.get("name") == "open_clip_text":
+        return f"; texts {encoder['template']!r}"
+    return ""
+
+
+def _label(view: dict[str, Any]) -> str:
+    options = [f"{k}={v}" for k, v in view.items() if k != "name"]
+    return f"{view['name']} ({', '.join(options)})" if options else str(view["name"])

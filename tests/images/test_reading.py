@@ -10,7 +10,7 @@ import torch
 
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.images import encoder
-from neurovis.images.reading import reader
+from neurovis.images.reading import Reader
 
 TEXT = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 8}
@@ -184,7 +184,7 @@ def test_several_places_in_one_go_are_each_one(names, pictures, name):
     loaded.tower.eval()
     images = torch.stack([loaded.transform(p) for p in pictures])
     with torch.inference_mode():
-        found = reader(configs, loaded)(images)
+        found = Reader(configs, loaded)(images)
     for kind, one in zip(kinds, found, strict=True):
         np.testing.assert_allclose(one, run(names[name] + kind, pictures), atol=1e-5, err_msg=kind)
 

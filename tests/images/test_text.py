@@ -121,7 +121,7 @@ def test_missing_words_are_counted(clip, tmp_path, changed, says):
     "template", ["a picture", "{concepts}", "{concept!r}", "{concept:>9}", "{", "{}", "{concept.x}"]
 )
 def test_templates_say_what_they_stand_for(template):
-    with pytest.raises(UsageError, match="expected a text with .concept. or .caption."):
+    with pytest.raises(UsageError, match=r"expected a text with .concept. or .caption."):
         encoder(
             {"name": "open_clip_text", "model": "ViT-B-32", "weights": "x", "template": template}
         )

@@ -231,6 +231,11 @@ class Recordings:
                 images += names.tolist()
         return items, np.array(images, dtype=str)
 
+    @property
+    def identity(self) -> str:
+        """Fingerprint of the prepared folder with these subjects."""
+        return prepared_identity(self.folder, self.subjects)
+
     def close(self) -> None:
         """Close the files."""
         for trials in self.trials:

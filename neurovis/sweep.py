@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pydantic
 
-from neurovis.batches import Data, Recordings, prepared_identity
+from neurovis.batches import Data, Recordings
 from neurovis.brain.ridge import Ridge
 from neurovis.config import Config, how
 from neurovis.errors import NeurovisError, UsageError
@@ -125,7 +125,7 @@ def sweep(config: Sweep, out: str | Path, quiet: bool = False) -> Path:
                 f"{recordings.folder}: expected one split by images, found folds or recordings left out; "
                 "layers are compared on images that training did not see."
             )
-        inputs = {"prepared": prepared_identity(recordings.folder, recordings.subjects)}
+        inputs = {"prepared": recordings.identity}
         name = "-".join(dict.fromkeys(encoder(one).component for one in config.encoders))
         folder = artefact_path(out, "sweeps", name, config, inputs, recordings.subjects)
         if is_complete(folder):

@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from neurovis.batches import Examples, Item, Recordings, Timed, ahead, prepared_identity
-from neurovis.batches import seed_of, shuffled
+from neurovis.batches import Examples, Item, Recordings, Timed, ahead, seed_of, shuffled
 from neurovis.checkpoint import Checkpoint
 from neurovis.config import build, load_yaml
 from neurovis.device import choose_device, choose_precision, compile_tower
@@ -114,7 +113,7 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
     if experiment.tensorboard:
         require_tensorboard()
     recordings = Recordings(experiment.data)
-    inputs = {"prepared": prepared_identity(recordings.folder, recordings.subjects)}
+    inputs = {"prepared": recordings.identity}
     # given by path, which is no part of the experiment: their content is
     inputs |= {
         f"embeddings/{name}": sha256(target.embeddings)

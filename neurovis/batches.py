@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from neurovis.brain.base import Shape
-from neurovis.config import Config, how
+from neurovis.config import Config, fingerprint, how
 from neurovis.distributed import n_beside
 from neurovis.errors import NeurovisError, unknown
 from neurovis.records import Split, Stimuli, Trials
+from neurovis.store import is_complete
 
 Item = tuple[int, np.ndarray]
 """A row of a batch: number of the subject, and the trials to average."""
@@ -230,6 +231,11 @@ class Recordings:
                 images += names.tolist()
         return items, np.array(images, dtype=str)
 
+    @property
+    def identity(self) -> str:
+        """Fingerprint of the prepared folder with these subjects."""
+        return prepared_identity(self.folder, self.subjects)
+
     def close(self) -> None:
         """Close the files."""
         for trials in self.trials:
@@ -361,3 +367,20 @@ def ahead(make: Callable[[Any], Any], over: Sequence[Any], depth: int = 2) -> It
     finally:
         stop.set()
         thread.join()
+
+
+def prepared_identity(folder: Path, subjects: Sequence[str]) -> str:
+    """Fingerprint of a prepared folder: of its config, its stimuli and the subjects' recordings."""
+    import yaml
+
+    from neurovis.store import read_json
+
+    if not is_complete(folder):
+        raise NeurovisError(
+            f"{folder}: no provenance.json in it, the preprocessing did not finish; run it again."
+        )
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    record = read_json(folder / "provenance.json")
+    marks = [folder / f"sub-{who}" / "qc.json" for who in subjects]
+    inputs = [read_json(mark).get("inputs") for mark in marks if mark.is_file()]
+    return fingerprint(config, record.get("inputs"), record.get("seed"), inputs)

@@ -95,6 +95,31 @@ def _embed(options: Options) -> None:
     print(f"Embeddings: {folder / 'embeddings.h5'}")
 
 
+def _sweep(options: Options) -> None:
+    from neurovis.config import build, override
+    from neurovis.sweep import Sweep, sweep, table
+
+    words: dict[str, Any] = {"data": {"path": options.prepared, "subjects": options.subject or []}}
+    words["encoders"] = options.encoder or ["classical"]
+    if options.layers and options.layers != "all":
+        words["layers"] = [_number(word) for word in options.layers.split(",")]
+    if options.pools:
+        words["pools"] = options.pools.split(",")
+    config = build(Sweep, override(words, options.override))
+    if _printed(options, config):
+        return
+    folder = sweep(config, options.out, quiet=options.quiet)
+    print(f"{table(folder)}Sweep: {folder}")
+
+
+def _number(word: str) -> int | float | str:
+    """A number as it is written, or the word, which is refused with its name."""
+    try:
+        return int(word) if word.isdecimal() else float(word)
+    except ValueError:
+        return word
+
+
 def _import(options: Options) -> None:
     from neurovis import imports
 
@@ -210,6 +235,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         "embed pictures with a frozen encoder",
         "embed --stimuli world/stimuli/stimuli.csv --encoder classical --out out",
     ),
+    "sweep": (
+        _sweep,
+        "rank layers of image encoders by what signals tell of them, on validation images",
+        "sweep out/prepared/synthetic-0123 --encoder timm:MODEL.TAG --layers 0.2,0.4,0.6 --out out",
+    ),
     "import": (
         _import,
         "take arrays that others made: trials, embeddings, prediction",
@@ -235,7 +265,7 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
 }
 
 
-CONFIGURED = ("simulate", "preprocess", "embed", "train")
+CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train")
 """Commands that print a config of their own; the others print their options."""
 
 
@@ -314,6 +344,17 @@ def _arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     made["embed"].add_argument("--out", required=True, help="goes to OUT/embeddings/...")
     made["embed"].add_argument("--batch-size", type=int, default=64, help="pictures at a time")
     made["embed"].add_argument("--device", default="auto", help="auto, cpu or cuda")
+    made["sweep"].add_argument("prepared", help="prepared folder, made by neurovis preprocess")
+    made["sweep"].add_argument(
+        "--encoder", action="append", help="as for neurovis embed; repeatable (default classical)"
+    )
+    made["sweep"].add_argument(
+        "--layers", help="of networks: all, relative depths 0.2,0.4 or numbers 3,6 (default all)"
+    )
+    made["sweep"].add_argument("--pools", help="of blocks: mean, cls or mean,cls (default mean)")
+    made["sweep"].add_argument("--subject", action="append", help="only this one; repeatable")
+    made["sweep"].add_argument("--out", default=".", help="goes to OUT/sweeps/... (default .)")
+    override("sweep")
     made["import"].add_argument("record", choices=("trials", "embeddings", "prediction"))
     made["import"].add_argument("file", help=".npy .npz .pt .fif .h5")
     made["import"].add_argument(

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from neurovis.errors import UsageError
+
 PROJECTED = "@projected"
 SPREAD = "@spread"
 MOST_SPREAD = 3.0
@@ -41,6 +43,12 @@ def decoder(tower: Any, outputs: dict[str, int], projection: str, spread: bool =
         Called like the tower; ``seen(target)`` adds ``<target>@projected``.
     """
     import torch
+
+    if not isinstance(projection, str):
+        raise UsageError(
+            f"projection {projection.component}: joins the targets, expected a map of each; make it with "
+            "neurovis.joint.image_side."
+        )
 
     class Decoder(torch.nn.Module):
         """See `decoder`."""
@@ -82,6 +90,14 @@ def decoder(tower: Any, outputs: dict[str, int], projection: str, spread: bool =
             if not len(self.projection):
                 return target
             return target | {k + PROJECTED: self.project(k, v) for k, v in target.items()}
+
+        def gallery(self, target: dict[str, Any]) -> dict[str, Any]:
+            """What predictions are compared with: vectors of images, projected."""
+            return {name: self.project(name, vector) for name, vector in target.items()}
+
+        def starting(self, target: dict[str, Any]) -> dict[str, Any]:
+            """What a tower that starts from a closed form starts towards."""
+            return target
 
         def back(self, name: str, vector: Any) -> Any:
             """Move the projection to the brain's side: p . (W g) = (W' p) . g."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from neurovis.errors import NeurovisError
+from neurovis.images.views import altered
 from neurovis.metrics import scoring, statistics
 from neurovis.metrics.coverage import confidence, coverage
 from neurovis.metrics.identification import projection_blocks
@@ -42,6 +43,7 @@ class Answers:
     gallery: np.ndarray
     blocks: Callable[[], Iterable[tuple[slice, np.ndarray]]]
     spread: np.ndarray | None = None
+    altered: str = ""
 
     @property
     def shown(self) -> np.ndarray:
@@ -88,7 +90,7 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
     wanted = "all" if "all" in wanted else min(wanted - {""}, default="")
     for one in progress(answers, desc="scoring", quiet=quiet, unit="system"):
         _refuse_training(one, folds)
-        gallery = _gallery_text(one.gallery, stimuli, folds, category)
+        gallery = _gallery_text(one.gallery, stimuli, folds, category) + one.altered
         try:
             results, items, curves = _score(one, category, gallery, _protocol(folds), notes)
         except NeurovisError as error:
@@ -163,7 +165,7 @@ def evaluate_prediction(
     category = all(len(np.unique(found.image)) <= 2 for found in embeddings.values())
     for one in _answers("prediction", "prediction", prediction, embeddings, category):
         text = gallery or f"{len(one.gallery)} images (all embeddings given)"
-        scores += [s.score for s in _score(one, category, text, protocol, notes)[0]]
+        scores += [s.score for s in _score(one, category, text + one.altered, protocol, notes)[0]]
     say("\n".join(dict.fromkeys(notes)), quiet or not notes)
     return scores
 
@@ -264,8 +266,11 @@ def _answers(
     chosen = {target: [pair] for target, pair in pairs.items()}
     if len(pairs) > 1:
         chosen["all"] = list(pairs.values())
+    said = {target: altered(galleries[target].encoder) for target in pairs}
+    said.setdefault("all", "".join(f"{text} [{name}]" for name, text in said.items() if text))
     for target, some in chosen.items():
         about["spread"] = (prediction.spread or {}).get(target)
+        about["altered"] = said[target]
         yield Answers(system, target, blocks=lambda some=some: blocks_of(some), **about)
 
 

@@ -14,6 +14,7 @@ from neurovis.batches import Data
 from neurovis.brain.base import BrainEncoder
 from neurovis.config import Config, added, how
 from neurovis.errors import UsageError
+from neurovis.joint import ALL, Projection, projection_of
 from neurovis.losses.base import Loss
 from neurovis.targets import Target, named
 
@@ -95,8 +96,10 @@ class Experiment(Config):
     targets : dict of Target
         By name; a plain string is an encoder.
     brain : BrainEncoder
-    projection : {"linear", "scale", "none"}
-        What is learned on the image side, on top of the frozen embeddings.
+    projection : {"linear", "scale", "none"} or Projection
+        What is learned on the image side, on top of the frozen embeddings: a map of each target,
+        whose similarities are summed where there are several, or one common space of all
+        (``adapter``, ``three_towers``; see `neurovis.joint`).
     loss : Loss
     train : Train
     predict : Predict
@@ -120,7 +123,7 @@ class Experiment(Config):
     data: Data = Data()
     targets: dict[str, Target] = pydantic.Field(default_factory=lambda: {"image": Target()})
     brain: BrainEncoder = pydantic.Field("conv", validate_default=True)
-    projection: Literal["linear", "scale", "none"] = "linear"
+    projection: Literal["linear", "scale", "none"] | Projection = "linear"
     loss: Loss = pydantic.Field("clip_mse", validate_default=True)
     train: Train = Train()
     predict: Predict = Predict()
@@ -131,6 +134,21 @@ class Experiment(Config):
     precision: Literal["auto", "float32", "bfloat16"] = how("auto")
     compile: bool = how(False)
     tensorboard: bool = how(False)
+
+    _read_projection = pydantic.field_validator("projection", mode="before")(projection_of)
+
+    @pydantic.model_validator(mode="after")
+    def _check_targets(self) -> Experiment:
+        if ALL in self.targets and len(self.targets) > 1:
+            raise UsageError(
+                "targets: the name 'all' stands for all of them together; give that one another name."
+            )
+        if not isinstance(self.projection, str) and self.brain.closed_form:
+            raise UsageError(
+                f"projection {self.projection.component}: is trained with the tower, expected one that is "
+                f"trained, found {self.brain.component}; set projection=none or choose another tower."
+            )
+        return self
 
     @pydantic.model_validator(mode="before")
     @classmethod

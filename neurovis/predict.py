@@ -130,7 +130,7 @@ def tower(setup: Setup, model: Any, rows: Rows, system: str = "tower") -> Predic
     Several folds share one gallery, so there the projection moves to the brain's side.
     """
     said, sure = _say(setup, model, rows)
-    vector, spread = {k: said[k] for k in setup.vectors}, None
+    vector, spread = {k: said[k] for k in model.names}, None
     # written by the first process, and read by it
     if setup.world.first and _held_path(setup, system).is_file():
         held = Prediction.read(_held_path(setup, system))
@@ -139,9 +139,11 @@ def tower(setup: Setup, model: Any, rows: Rows, system: str = "tower") -> Predic
     model.to("cpu")
     shown = np.unique(rows.image)
     if not setup.fold and setup.experiment.projection != "none" and setup.world.first:
-        for name, found in setup.vectors.items():
+        encoders = {name: found.encoder for name, found in setup.vectors.items()}
+        for name in model.names:
             path = setup.folder / "systems" / system / "gallery" / f"{name}.h5"
-            Embeddings(_gallery(setup, model, name, shown), shown, found.encoder).write(path)
+            about = encoders.get(name, {"name": "joint", "targets": encoders})
+            Embeddings(_gallery(setup, model, name, shown), shown, about).write(path)
     return _prediction(setup, vector, rows, spread)
 
 
@@ -156,7 +158,7 @@ def _say(setup: Setup, model: Any, rows: Rows, fold: Any = None) -> tuple[dict, 
     said = heads(setup, model, items, fold)
     vector, spread = {}, {}
     with torch.inference_mode():
-        for name in setup.vectors:
+        for name in model.names:
             own = model.back(name, said[name].to(setup.device)) if setup.fold else said[name]
             vector[name] = own.cpu().numpy()
             width = said.get(name + SPREAD, torch.zeros(len(own), 1))
@@ -175,12 +177,13 @@ def _gallery(setup: Setup, model: Any, name: str, images: np.ndarray) -> np.ndar
     """Vectors (image, dim) as they are compared with predictions."""
     import torch
 
-    vector = setup.vectors[name].at(images)
+    vectors = setup.truth(images)
     if setup.fold:
-        return vector
+        return vectors[name]
     with torch.inference_mode():
         place = next(model.parameters()).device
-        return model.project(name, torch.from_numpy(vector).to(place)).cpu().numpy()
+        known = {k: torch.from_numpy(v).to(place) for k, v in vectors.items()}
+        return model.gallery(known)[name].cpu().numpy()
 
 
 def hold(setup: Setup, model: Any, system: str, items: list[Item], fold: Any = None) -> None:
@@ -204,9 +207,9 @@ def hold(setup: Setup, model: Any, system: str, items: list[Item], fold: Any = N
     said, spread = _say(setup, model, rows, None if fold is None else fold[place])
     if not setup.world.first:
         return
-    vector = {k: said[k] for k in setup.vectors}
+    vector = {k: said[k] for k in model.names}
     _prediction(setup, vector, rows, spread).write(_held_path(setup, system))
-    train = setup.truth(np.array(setup.split.train))
+    train = model.starting(setup.truth(np.array(setup.split.train)))
     use = rows.n_averaged > 1 if several else rows.n_averaged == 1
     if min(use.sum(), len(setup.split.train)) > 1:
         norms = {k: Norms.of(train[k.partition("@")[0]], v[use]) for k, v in said.items()}
@@ -251,7 +254,7 @@ def closed_form(
     if shuffle:
         images = shuffled(images, items, recordings, split, setup.experiment.seed)
     widths = {k: v.vector.shape[1] for k, v in setup.vectors.items()}
-    truth = np.concatenate(list(setup.truth(images).values()), axis=1)
+    truth = np.concatenate(list(setup.aims(images).values()), axis=1)
     out = np.empty((len(rows.items), truth.shape[1]), np.float32)
     weights = {}
     subjects = range(len(recordings.subjects))

@@ -7,14 +7,45 @@ components and scales are estimated on training images alone.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
 
-from neurovis.config import Config, how
-from neurovis.errors import NeurovisError
+from neurovis.config import Config, added, how, to_dict
+from neurovis.errors import NeurovisError, UsageError
+from neurovis.images.views import Fovea, View, Viewed
 from neurovis.records import Embeddings, Split, Stimuli
+
+
+class Adaptive(Config):
+    """Levels of blur between which a training item moves, by how well it is matched (`neurovis.levels`).
+
+    Parameters
+    ----------
+    views : tuple of View
+        From sharp to blurred, an odd number; items start in the middle. The default are the kernels
+        of arXiv 2503.04207.
+    rate : float
+        Weight of the newest similarity in the moving average of an item's.
+    deviations : float
+        Distance from the mean of a batch's smoothed similarities, in their standard deviations, that
+        is one level.
+    """
+
+    views: tuple[View, ...] = (Fovea(kernel=45), Fovea(kernel=51), Fovea(kernel=57))
+    rate: float = pydantic.Field(0.3, gt=0, le=1)
+    deviations: pydantic.PositiveFloat = 1.96
+
+    @pydantic.field_validator("views")
+    @classmethod
+    def _odd(cls, value: tuple[View, ...]) -> tuple[View, ...]:
+        if len(value) < 3 or len(value) % 2 == 0:
+            raise UsageError(
+                f"targets.adaptive.views: expected an odd number of views, three or more, found {len(value)}; "
+                "the middle one is where items start."
+            )
+        return value
 
 
 class Target(Config):
@@ -33,6 +64,13 @@ class Target(Config):
         0 keeps the components' variances, 1 makes them equal, between is a power of them.
     embeddings : str
         Path of an ``embeddings.h5`` to use instead of running the encoder.
+    views : tuple of View
+        Training pictures are embedded through each of these, and the embeddings averaged.
+    adaptive : Adaptive, optional
+        Training pictures are blurred more or less as the tower learns, instead of `views`.
+    gallery : {"plain", "views"}
+        How the pictures are embedded that predictions are compared with, in validation and test:
+        as they are, or as in training (through the middle view of `adaptive`). Every score says which.
     """
 
     encoder: str | dict[str, Any] = "classical"
@@ -40,6 +78,28 @@ class Target(Config):
     components: pydantic.PositiveInt | None = None
     whiten: float = pydantic.Field(0.0, ge=0, le=1)
     embeddings: str = how("")
+    views: tuple[View, ...] = added(())
+    adaptive: Adaptive | None = added(None)
+    gallery: Literal["plain", "views"] = added("plain")
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> Target:
+        if self.views and self.adaptive:
+            raise UsageError("targets: views and adaptive are both given; give one.")
+        if (self.views or self.adaptive) and self.embeddings:
+            raise UsageError(
+                "targets.views: expected an encoder that is run, found embeddings from a file; leave one "
+                "of both out."
+            )
+        if self.gallery == "views" and not (self.views or self.adaptive):
+            raise UsageError("targets.gallery: is views, but no views are given; name some.")
+        return self
+
+    @property
+    def trained(self) -> tuple[View, ...]:
+        """Views whose mean is trained on at first; none where pictures are taken as they are."""
+        adaptive = self.adaptive.views if self.adaptive else ()
+        return adaptive[len(adaptive) // 2 :][:1] or self.views
 
     def vectors(
         self,
@@ -49,7 +109,7 @@ class Target(Config):
         quiet: bool = False,
         shown: np.ndarray | None = None,
     ) -> Embeddings:
-        """Vectors of all images: `Embeddings` (image, dim).
+        """Vectors of all images as predictions are compared with them: `Embeddings` (image, dim).
 
         Parameters
         ----------
@@ -61,26 +121,88 @@ class Target(Config):
         shown : array of str (trial,), optional
             Category of each training trial, where stimuli are categories: the centre is their mean, so
             that a regression tells categories apart by evidence alone, not by how frequent they are.
+
+        Raises
+        ------
+        NeurovisError
+            If images have no vector: how many, and the first.
         """
+        trained = self._found(self.trained, stimuli, out, quiet)
+        plain = self.gallery == "plain" and self.trained
+        found = self._found((), stimuli, out, quiet) if plain else trained
+        return self._vectors(found, trained, stimuli, split, shown)
+
+    def training(
+        self,
+        stimuli: Stimuli,
+        split: Split,
+        out: Path,
+        quiet: bool = False,
+        shown: np.ndarray | None = None,
+    ) -> tuple[Embeddings, ...]:
+        """Vectors of all images as the tower is trained on them, one per level.
+
+        Parameters are those of `vectors`. Each level is centred by its own mean over training images
+        and shares components and scales with the others.
+        """
+        levels = [(view,) for view in self.adaptive.views] if self.adaptive else [self.trained]
+        found = [self._found(views, stimuli, out, quiet) for views in levels]
+        trained = found[len(found) // 2]
+        return tuple(self._vectors(one, trained, stimuli, split, shown) for one in found)
+
+    def _vectors(
+        self,
+        found: Embeddings,
+        trained: Embeddings,
+        stimuli: Stimuli,
+        split: Split,
+        shown: np.ndarray | None,
+    ) -> Embeddings:
+        """Vectors centred by their own mean; components and scales are those of what is trained on."""
+        vector = _flat(found.at(stimuli.image))
+        train = list(split.train if split.unit == "image" else stimuli.image)
+        reference = _flat(found.at(train))
+        centre = None
+        if found is not trained:
+            centre = reference.mean(0, dtype=np.float64)
+            reference = _flat(trained.at(train))
+        if shown is not None:
+            centre = _flat(found.at(shown)).mean(0, dtype=np.float64)
+        about: dict[str, Any] = {"centre": self.centre, "whiten": self.whiten}
+        about["components"] = self.components
+        if self.trained:
+            views = self.adaptive.views if self.adaptive else self.views
+            about |= {"trained": [view.label for view in views], "gallery": self.gallery}
+        projected = self._project(vector, reference, centre)
+        return Embeddings(projected, stimuli.image, {**found.encoder, "target": about})
+
+    def _found(
+        self, views: tuple[View, ...], stimuli: Stimuli, out: Path, quiet: bool
+    ) -> Embeddings:
+        """Embeddings of the encoder, or their mean over views."""
         if self.embeddings:
             found = Embeddings.read(self.embeddings)
-        else:
-            from neurovis.images import embed
+            missing = stimuli.image[~np.isin(stimuli.image, found.image)]
+            if len(missing):
+                raise NeurovisError(
+                    f"{self.embeddings}: {len(missing)} of {len(stimuli)} images have no vector, the first "
+                    f"is {str(missing[0])!r}; embed every image of stimuli.csv."
+                )
+            return found
+        from neurovis.images import embed, encoder
 
-            found = Embeddings.read(
-                embed(self.encoder, stimuli, out, quiet=quiet) / "embeddings.h5"
-            )
-        vector = found.at(stimuli.image)
-        if vector.ndim == 3:
-            vector = vector.reshape(len(vector), -1)
-        train = split.train if split.unit == "image" else stimuli.image
-        reference = found.at(list(train)).reshape(len(train), -1)
-        encoder = {**found.encoder, "target": {"centre": self.centre, "whiten": self.whiten}}
-        encoder["target"]["components"] = self.components
-        centre = None
-        if shown is not None:
-            centre = found.at(shown).reshape(len(shown), -1).mean(0, dtype=np.float64)
-        return Embeddings(self._project(vector, reference, centre), stimuli.image, encoder)
+        plain = encoder(self.encoder)
+        configs = [Viewed(encoder=plain, view=view) for view in views] or [plain]
+        paths = [embed(one, stimuli, out, quiet=quiet) / "embeddings.h5" for one in configs]
+        first = Embeddings.read(paths[0])
+        if len(paths) == 1:
+            return first
+        total = first.vector.astype(np.float64)
+        for path in paths[1:]:
+            total += Embeddings.read(path).vector
+        about = {"name": "views", "views": [to_dict(view) for view in views]}
+        about["encoder"] = first.encoder["encoder"]
+        return Embeddings(total / len(paths), first.image, about)
 
     def pictures(self, vectors: np.ndarray) -> np.ndarray | None:
         """Pictures that vectors of this target stand for: array (row, height, width, 3) uint8.
@@ -89,7 +211,7 @@ class Target(Config):
         """
         from neurovis.images import encoder
 
-        if self.centre or self.components is not None or self.embeddings:
+        if self.centre or self.components is not None or self.embeddings or self.trained:
             return None
         config = encoder(self.encoder)
         return config.pictures(vectors) if config.invertible else None
@@ -116,6 +238,11 @@ class Target(Config):
         # unit mean variance, so that regression losses weigh the same for every encoder
         spread = np.sqrt(((deviation ** (1 - self.whiten)) ** 2).mean())
         return (out / spread).astype(np.float32)
+
+
+def _flat(vector: np.ndarray) -> np.ndarray:
+    """Tokens side by side: array (image, dim)."""
+    return vector.reshape(len(vector), -1) if vector.ndim == 3 else vector
 
 
 def named(targets: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ import numpy as np
 
 from neurovis.batches import Examples, Item, Recordings, Timed, ahead, seed_of, shuffled
 from neurovis.checkpoint import Checkpoint
-from neurovis.config import build, fingerprint, load_yaml
-from neurovis.decoder import decoder
+from neurovis.config import build, load_yaml
 from neurovis.device import choose_device, choose_precision, compile_tower
 from neurovis.distributed import ALONE, World, here, job, normalise_together
 from neurovis.errors import NeurovisError
 from neurovis.experiment import Experiment, Train
+from neurovis.joint import heads, image_side, paired, refuse_folds
+from neurovis.levels import Truth
 from neurovis.log import Bar, Log, require_tensorboard
 from neurovis.losses.base import mix_signals
 from neurovis.losses.finite import diverged
@@ -62,10 +63,17 @@ class Setup:
     device: Any
     quiet: bool
     world: World = ALONE
+    levels: dict[str, tuple[Embeddings, ...]] = field(default_factory=dict)
+    """What the tower is trained on where that is not `vectors`, level by level."""
 
     def truth(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Vectors of images per target: array (image, dim)."""
+        """Vectors of images per target, as predictions are compared with them: array (image, dim)."""
         return {name: found.at(images) for name, found in self.vectors.items()}
+
+    def aims(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Vectors of images per target, as models are trained on them: array (image, dim)."""
+        middle = {name: some[len(some) // 2] for name, some in self.levels.items()}
+        return {name: found.at(images) for name, found in (self.vectors | middle).items()}
 
 
 def train(
@@ -107,7 +115,7 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
     if experiment.tensorboard:
         require_tensorboard()
     recordings = Recordings(experiment.data)
-    inputs = {"prepared": prepared_identity(recordings.folder, recordings.subjects)}
+    inputs = {"prepared": recordings.identity}
     # given by path, which is no part of the experiment: their content is
     inputs |= {
         f"embeddings/{name}": sha256(target.embeddings)
@@ -118,6 +126,7 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
         inputs["brain/weights"] = sha256(weights)
     folder = artefact_path(out, "runs", experiment.name, experiment, inputs, recordings.subjects)
     try:
+        refuse_folds(experiment.projection, len(recordings.folds))
         if world.same(is_complete(folder)):
             say(f"{folder.name}: complete already", quiet)
             return folder
@@ -133,13 +142,22 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
                 fold = "" if len(recordings.folds) == 1 else f"-{number + 1:02d}"
                 by_recording = split.unit == "recording"
                 shown = recordings.items(split, "train")[1] if by_recording else None
+                about = recordings.stimuli, split, out, quiet, shown
                 with world.first_goes_first():
-                    vectors = {
-                        name: target.vectors(recordings.stimuli, split, out, quiet, shown)
-                        for name, target in experiment.targets.items()
-                    }
+                    named = experiment.targets.items()
+                    vectors = {name: target.vectors(*about) for name, target in named}
+                    levels = {k: target.training(*about) for k, target in named if target.trained}
                 setup = Setup(
-                    experiment, recordings, split, fold, vectors, partial, device, quiet, world
+                    experiment,
+                    recordings,
+                    split,
+                    fold,
+                    vectors,
+                    partial,
+                    device,
+                    quiet,
+                    world,
+                    levels,
                 )
                 for system, prediction in systems(setup):
                     parts.setdefault(system, []).append(prediction)
@@ -205,11 +223,14 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     weights = setup.folder / "systems" / system / f"model{setup.fold}.safetensors"
     torch.manual_seed(seed_of(experiment.seed, stage))
     outputs = {name: found.vector.shape[1] for name, found in setup.vectors.items()}
-    shape = recordings.shape(outputs)
-    model = decoder(
-        experiment.brain.build(shape), outputs, experiment.projection, experiment.loss.spread
+    shape = recordings.shape(heads(outputs, experiment.projection))
+    tower, examples = experiment.brain.build(shape), None
+    if not isinstance(experiment.projection, str):
+        examples = setup.aims(np.unique(recordings.items(split, "train")[1]))
+    model = image_side(
+        tower, outputs, experiment.projection, examples, spread=experiment.loss.spread
     ).to(setup.device)
-    loss_of = experiment.loss.build().to(setup.device)
+    loss_of = paired(experiment.loss.build(), experiment.projection).to(setup.device)
     if world.same(weights.is_file()):
         from neurovis.store import load_tensors
 
@@ -234,7 +255,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     names = np.unique(recordings.stimuli.image)
     number_of = {image: i for i, image in enumerate(names)}
     numbers = torch.tensor([number_of[image] for image in images])
-    truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
+    truth = Truth(experiment.targets, setup.vectors, setup.levels, images)
 
     fold = held_fold = None
     if hasattr(model.tower, "start"):
@@ -242,7 +263,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         # validation images are one more part: each is judged through filters learned without it
         both = np.concatenate([images, held_images])
         examples = Examples(recordings, items + held, both, model.tower.n_folds)
-        joined = np.concatenate(list(setup.truth(both).values()), axis=1)
+        joined = np.concatenate(list(model.starting(setup.aims(both)).values()), axis=1)
         model.begin(
             trials=examples.trials,
             truth=lambda number: joined[examples.item[number]],
@@ -272,6 +293,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     saved = checkpoint.load(setup.device)
     if saved:
         state, shadow, best = saved["state"], saved["shadow"], saved["best"]
+        truth.load(saved.get("truth", truth.state()))
     log = None
     if world.first:
         log = Log(setup.folder / "log.csv", stage, state["epoch"], experiment.tensorboard)
@@ -298,8 +320,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         subject = torch.tensor([group[i][0] for i in mine])
         inputs = [torch.from_numpy(signal), subject, torch.from_numpy(recordings.present)[subject]]
         inputs += [] if fold is None else [fold[rows[mine]]]
-        target = {k: v[rows] for k, v in truth.items()}
-        return Batch(inputs, target, numbers[rows], shares, drawn, about)
+        return Batch(inputs, truth.at(rows), numbers[rows], shares, drawn, about)
 
     while state["epoch"] < options.epochs and state["since"] < options.patience:
         epoch, sums = state["epoch"], state["sums"]
@@ -311,8 +332,9 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         # closed at once when a step fails: its thread must not outlive the files it reads
         with closing(ahead(make, planned)) as read:
             batches = Timed(read)
-            for batch in batches:
+            for (_, rows, *_), batch in zip(planned, batches):
                 parts, said = backward(model, loss_of, batch, world, mixed)
+                truth.learn(rows, said, batch.target, model)
                 where = f"epoch {epoch + 1}, batch {state['within'] + 1} of {n_batches}"
                 if not bool(torch.isfinite(parts["loss"])):
                     shown, value = names[batch.image], float(parts["loss"])
@@ -329,9 +351,10 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
                 for name, value in parts.items():
                     sums[name] = sums.get(name, 0.0) + float(value)
                 if checkpoint.due(CHECKPOINT_SECONDS):
-                    checkpoint.save(state=state, shadow=shadow, best=best)
+                    checkpoint.save(state=state, shadow=shadow, best=best, truth=truth.state())
         waited = batches.seconds / (time.perf_counter() - started)
 
+        truth.choose()
         use(model, shadow, options.average_weights)
         report = validate(setup, model, loss_of, held, held_images, number_of, held_fold)
         restore(model, options.average_weights)
@@ -349,7 +372,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
             log.write({**row, "waited": waited, "seconds": seconds})
         bar.step(f"loss {means['loss']:.3f}, validation {report['validation_loss']:.3f}")
         if checkpoint.due(CHECKPOINT_SECONDS) or not checkpoint.path.is_file():
-            checkpoint.save(state=state, shadow=shadow, best=best)
+            checkpoint.save(state=state, shadow=shadow, best=best, truth=truth.state())
     bar.close()
     model.load_state_dict(best)
     predict.hold(setup, model, system, held, held_fold)
@@ -403,8 +426,9 @@ def validate(
         loss = float(np.average(losses, weights=weights))
         if not math.isfinite(loss):
             return setup.world.same({"validation_loss": loss, "validation_top5": 0.0})
-        gallery, target = np.unique(images), next(iter(setup.vectors))
-        vectors = model.project(target, torch.from_numpy(setup.vectors[target].at(gallery)))
+        gallery = np.unique(images)
+        known = {k: torch.from_numpy(v) for k, v in setup.truth(gallery).items()}
+        target, vectors = next(iter(model.gallery(known).items()))
     loss_of.to(setup.device), model.to(setup.device)
     shown = np.searchsorted(gallery, images)
     credit = [
@@ -485,20 +509,3 @@ def restore(model: Any, decay: float) -> None:
     if decay:
         model.load_state_dict(model._own)
         del model._own
-
-
-def prepared_identity(folder: Path, subjects: Sequence[str]) -> str:
-    """Fingerprint of a prepared folder: of its config, its stimuli and the subjects' recordings."""
-    import yaml
-
-    from neurovis.store import read_json
-
-    if not is_complete(folder):
-        raise NeurovisError(
-            f"{folder}: no provenance.json in it, the preprocessing did not finish; run it again."
-        )
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    record = read_json(folder / "provenance.json")
-    marks = [folder / f"sub-{who}" / "qc.json" for who in subjects]
-    inputs = [read_json(mark).get("inputs") for mark in marks if mark.is_file()]
-    return fingerprint(config, record.get("inputs"), record.get("seed"), inputs)

@@ -35,7 +35,7 @@ DATASET = prepare.parser("bids", "neurovis preprocess bids")
 
 # what makes the README's examples small, added to the words of each command
 SMALL = {
-    "simulate": "--n-jobs 1 n_subjects=1 n_sessions=1 n_runs=2 n_train_concepts=15 n_exemplars=2 "
+    "simulate": "--n-jobs 1 n_subjects=1 n_sessions=1 n_runs=2 n_train_concepts=15 n_exemplars=3 "
     "train_repeats=1 n_test=4 test_repeats=2 size=48",
     "preprocess": "--n-jobs 1",
     "preprocess bids": "--n-jobs 1 test_repeats=3",
@@ -170,7 +170,8 @@ def test_the_examples_of_the_readme_run_in_order(workplace, environment):
         assert done.returncode == 0, f"{block.place}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         ran.append(done.stdout)
     said = "\n".join(ran)
-    assert {"Simulated:", "Prepared:", "Embeddings:", "Run:", "Report:"} <= set(said.split())
+    said_at_the_end = {"Simulated:", "Prepared:", "Embeddings:", "Sweep:", "Run:", "Report:"}
+    assert said_at_the_end <= set(said.split())
     assert "top1" in ran[-2]
     assert "brightness" in ran[-1]
     assert len(list((workplace / "out" / "prepared").iterdir())) == 4

@@ -27,12 +27,14 @@ parallel store safe_pickle watch
 distributed
 records arrays manifest norms
 signals images decoder metrics report fetch
-brain world datasets
+brain world datasets joint
 losses
 batches targets prepare imports
+levels
 log experiment evaluate step checkpoint device confidence
 predict
 train listing
+sweep
 demo
 cli
 __main__

@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
-from neurovis.errors import NeurovisError
+from neurovis.config import build, fingerprint, to_dict
+from neurovis.errors import NeurovisError, UsageError
+from neurovis.experiment import Experiment
+from neurovis.images.views import altered
 from neurovis.records import Embeddings, Split, Stimuli
 from neurovis.targets import Target, named
 
@@ -112,3 +115,114 @@ def test_vectors_stand_for_pictures_only_as_the_encoder_made_them():
     assert Target(encoder=pixels, centre=False, components=3).pictures(vector) is None
     assert Target(encoder="gabor", centre=False).pictures(vector) is None
     assert Target(centre=False, embeddings="vectors.h5").pictures(vector) is None
+
+
+def test_images_without_a_vector_are_counted(tmp_path):
+    path = tmp_path / "few.h5"
+    Embeddings(raw()[:35], IMAGES[:35], {"name": "planted"}).write(path)
+    with pytest.raises(NeurovisError, match="5 of 40 images have no vector, the first is 'i35'"):
+        Target(embeddings=str(path)).vectors(stimuli(), SPLIT, tmp_path)
+
+
+# ---- views
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """Stimuli of which there are pictures."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for image in IMAGES:
+        pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((24, 24)).save(tmp_path / f"{image}.png")
+    stimuli().write(tmp_path / "stimuli.csv")
+    return Stimuli.read(tmp_path / "stimuli.csv")
+
+
+PLAIN = {"encoder": "pixels", "centre": False}
+
+
+def embedded(config, drawn, tmp_path):
+    from neurovis.images import embed
+
+    return Embeddings.read(embed(config, drawn, tmp_path, quiet=True) / "embeddings.h5").vector
+
+
+def through(view):
+    return {"name": "viewed", "encoder": "pixels", "view": view}
+
+
+def test_views_are_averaged_in_training_alone_or_in_the_gallery_too(drawn, tmp_path):
+    views = ["blur", {"name": "mosaic", "side": 3}]
+    mean = np.mean([embedded(through(view), drawn, tmp_path) for view in views], 0)
+    for gallery in ("plain", "views"):
+        target = Target(**PLAIN, views=views, gallery=gallery)
+        (trained,) = target.training(drawn, SPLIT, tmp_path, quiet=True)
+        np.testing.assert_allclose(trained.vector, mean, atol=1e-6)
+        found = target.vectors(drawn, SPLIT, tmp_path, quiet=True)
+        expected = mean if gallery == "views" else embedded("pixels", drawn, tmp_path)
+        np.testing.assert_allclose(found.vector, expected, atol=1e-6)
+        about = found.encoder["target"]
+        assert about["trained"] == ["blur", "mosaic-side=3"]
+        assert about["gallery"] == gallery
+        said = altered(found.encoder)
+        assert (
+            said
+            == {
+                "plain": "; plain pictures, trained on blur and mosaic-side=3",
+                "views": "; mean over views blur (kernel=51, sigma=0.0, reference=224), mosaic (side=3)",
+            }[gallery]
+        )
+
+
+def test_levels_share_scales_and_have_their_own_centre(drawn, tmp_path):
+    views = [{"name": "low_resolution", "side": side} for side in (20, 3, 1)]
+    target = Target(encoder="pixels", components=4, whiten=1.0, adaptive={"views": views})
+    levels = target.training(drawn, SPLIT, tmp_path, quiet=True)
+    gallery = target.vectors(drawn, SPLIT, tmp_path, quiet=True)
+    sides = [embedded(through(view), drawn, tmp_path) for view in views]
+    model = PCA(4).fit(sides[1][:SEEN].astype(float))
+    plain = embedded("pixels", drawn, tmp_path)
+    for found, side in zip([*levels, gallery], [*sides, plain]):
+        centred = side - side[:SEEN].mean(0)
+        expected = centred @ model.components_.T / np.sqrt(model.explained_variance_)
+        sign = np.sign((found.vector * expected).sum(0))
+        np.testing.assert_allclose(found.vector * sign, expected, atol=2e-2)
+        np.testing.assert_allclose(found.vector[:SEEN].mean(0), 0, atol=1e-4)
+    assert gallery.encoder["target"]["gallery"] == "plain"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"views": ["blur"], "adaptive": {}}, "give one"),
+        ({"views": ["blur"], "embeddings": "x.h5"}, "leave one of both out"),
+        ({"gallery": "views"}, "no views are given"),
+        ({"adaptive": {"views": ["blur", "fovea"]}}, "odd number of views"),
+        ({"views": ["blurr"]}, "did you mean 'blur'"),
+    ],
+)
+def test_views_that_do_not_go_together(options, says):
+    with pytest.raises(UsageError, match=says):
+        build(Target, options)
+
+
+def test_targets_of_before_keep_their_fingerprint():
+    """Options that came later are not in it while they are not used."""
+    plain = to_dict(Target(), how_too=False)
+    assert set(plain) == {"encoder", "centre", "components", "whiten"}
+    assert fingerprint(Target()) != fingerprint(Target(views=["blur"]))
+    assert fingerprint(Target(views=["blur"])) != fingerprint(Target(views=["fovea"]))
+    assert fingerprint(Target()) == fingerprint(plain)
+    assert "projection" in to_dict(Experiment(), how_too=False)
+
+
+def test_galleries_of_texts_and_views_say_so():
+    text = {"name": "open_clip_text", "template": "a {concept}"}
+    viewed = {"name": "viewed", "view": {"name": "mosaic", "side": 4}, "encoder": {}}
+    assert altered(text) == "; texts 'a {concept}'"
+    assert altered(viewed) == "; pictures seen through mosaic (side=4)"
+    assert altered({"name": "hog"}) == altered({}) == ""
+    both = {"name": "joint", "targets": {"a": text, "b": {"name": "hog"}}}
+    assert altered(both) == "; texts 'a {concept}' [a]"

@@ -509,7 +509,9 @@ def test_embeddings_that_are_missing_or_lack_an_image_are_refused(planted, tmp_p
         train.main(experiment(planted, targets=target("absent.h5")), tmp_path, quiet=True)
     found = Embeddings.read(planted / "embeddings.h5")
     Embeddings(found.vector[1:], found.image[1:]).write(tmp_path / "few.h5")
-    with pytest.raises(NeurovisError, match=f"image '{found.image[0]}' is not in it"):
+    with pytest.raises(
+        NeurovisError, match=f"1 of 150 images have no vector, the first is '{found.image[0]}'"
+    ):
         train.main(experiment(planted, targets=target(tmp_path / "few.h5")), tmp_path, quiet=True)
 
 

@@ -56,6 +56,9 @@ class ImageEncoder(Family, family="images"):
     invertible: ClassVar[bool] = False
     """Whether `pictures` makes pictures of vectors."""
 
+    of_pictures: ClassVar[bool] = True
+    """Whether it looks at pictures; others make vectors of what `Stimuli` say in words."""
+
     device: str = how("auto")
 
     @property

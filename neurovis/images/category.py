@@ -6,6 +6,8 @@ opened, so that it works where there is none; a decoder of such vectors is a cla
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from neurovis.errors import UsageError
@@ -15,6 +17,8 @@ from neurovis.records import Stimuli
 
 class Category(ImageEncoder, name="category"):
     """One column per concept, in alphabetical order."""
+
+    of_pictures: ClassVar[bool] = False
 
     def build(self) -> Encoder:
         """Refused: a picture alone does not tell its category."""

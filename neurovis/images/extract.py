@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,9 +26,19 @@ from neurovis.errors import NeurovisError
 from neurovis.images.base import Encoder, ImageEncoder, open_picture
 from neurovis.images.category import Category
 from neurovis.images.names import encoder as encoder_of
+from neurovis.images.networks import Network, build_places
 from neurovis.progress import progress, say
 from neurovis.records import Embeddings, Stimuli
-from neurovis.store import artefact, artefact_path, is_complete, open_h5, read_h5, write_h5
+from neurovis.store import (
+    artefact,
+    artefact_path,
+    dataset,
+    is_complete,
+    open_h5,
+    remove,
+    working_folder,
+    write_h5,
+)
 
 FLUSH_SECONDS = 10.0
 FLUSH_BYTES = 2**28
@@ -44,7 +54,7 @@ def embed(
     device: str = "auto",
     quiet: bool = False,
 ) -> Path:
-    """Embed all pictures of a set of stimuli.
+    """Embed all pictures of a set of stimuli, or what is said of them.
 
     Parameters
     ----------
@@ -79,9 +89,12 @@ def embed(
         raise NeurovisError(f"batch_size: expected 1 or more, found {batch_size}; give another.")
     if isinstance(config, Category):
         return _categories(config, stimuli, Path(out), quiet)
+    if config.of_pictures:
+        rows, places = _rows(stimuli)
+    else:
+        rows, places = _words(config.texts(stimuli))
     built = config.build()
     identity = config.identity(built.weights)
-    rows, places = _rows(stimuli)
     keys = np.array([_key(row) for row in rows])
     root = Path(out)
     folder = artefact_path(
@@ -100,23 +113,85 @@ def embed(
         done |= _blocks(blocks, quiet)
         wanted = [sha for row, key in zip(rows, keys) if key not in done for sha in row]
         wanted = [sha for sha in dict.fromkeys(wanted) if sha not in done]
+        _refuse_missing([places[sha] for sha in wanted])
         desc = f"embed {config.label}"
         for found in _run(built, wanted, places, blocks, batch_size, desc, quiet):
             done.update(found)
         vector = _assemble(rows, keys, done, config.label)
-        Embeddings(vector, stimuli.image, identity)  # refuses NaN before anything is kept
-        name = "vector" if vector.ndim == 2 else "token"
-        write_h5(
-            partial / "embeddings.h5",
-            "neurovis-embeddings",
-            {name: vector, "image": stimuli.image, "sha256": keys},
-            encoder=json.dumps(identity),
-        )
+        _write(partial, vector, stimuli, keys, identity)
         for path in blocks.glob("*.h5"):
             path.unlink()
         if blocks.is_dir():
             blocks.rmdir()
     return folder
+
+
+def _write(
+    folder: Path, vector: np.ndarray, stimuli: Stimuli, keys: np.ndarray, identity: dict[str, Any]
+) -> None:
+    Embeddings(vector, stimuli.image, identity)  # refuses NaN before anything is kept
+    name = "vector" if vector.ndim == 2 else "token"
+    data = {name: vector, "image": stimuli.image, "sha256": keys}
+    path = folder / "embeddings.h5"
+    write_h5(path, "neurovis-embeddings", data, encoder=json.dumps(identity))
+
+
+def embed_places(
+    networks: Sequence[Network],
+    stimuli: Stimuli,
+    out: str | Path,
+    batch_size: int = 32,
+    quiet: bool = False,
+) -> list[Path]:
+    """Embed pictures with one network read at several places; every picture goes through it once.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Alike but for the place, none with tokens.
+    stimuli : Stimuli
+    out : path
+    batch_size : int
+    quiet : bool
+
+    Returns
+    -------
+    list of Path
+        One folder per place, each as `embed` makes it. Vectors of all places wait on disk meanwhile,
+        so that memory holds those of one place alone.
+    """
+    built, read = build_places(networks)
+    rows, places = _rows(stimuli)
+    keys = np.array([_key(row) for row in rows])
+    images = stimuli.image.tolist()
+    identities = [one.identity(built.weights) for one in networks]
+    folders = [
+        artefact_path(out, "embeddings", one.label, identity, images, keys.tolist())
+        for one, identity in zip(networks, identities)
+    ]
+    if all(map(is_complete, folders)):
+        return folders
+    waiting = artefact_path(
+        out, "embeddings", f"{networks[0].label}-places", identities, keys.tolist()
+    )
+    blocks = working_folder(waiting) / "blocks"
+    done = set(_blocks(blocks, quiet))
+    wanted = [sha for sha in dict.fromkeys(sha for row in rows for sha in row) if sha not in done]
+    _refuse_missing([places[sha] for sha in wanted])
+    desc = f"embed {networks[0].component}:{networks[0].model} at {len(networks)} places"
+    for found in _run(built, wanted, places, blocks, batch_size, desc, quiet):
+        _save(blocks, found)
+    cuts = np.concatenate([[0], np.cumsum(read.widths)])
+    inputs = {"stimuli": fingerprint(images, keys.tolist()), "weights": built.weights}
+    for i, (folder, identity) in enumerate(zip(folders, identities)):
+        if is_complete(folder):
+            continue
+        columns = slice(cuts[i], cuts[i + 1])
+        vector = _assemble(rows, keys, _blocks(blocks, quiet, columns), networks[i].label)
+        with artefact(folder, identity, inputs) as partial:
+            _write(partial, vector, stimuli, keys, identity)
+    remove(working_folder(waiting))
+    return folders
 
 
 def _categories(config: Category, stimuli: Stimuli, out: Path, quiet: bool) -> Path:
@@ -146,10 +221,27 @@ def _rows(stimuli: Stimuli) -> tuple[list[tuple[str, ...]], dict[str, Path]]:
     }
     files = dict.fromkeys(path for row in range(len(stimuli)) for path in stimuli.files(row))
     unknown = [path for path in files if path not in known]
+    _refuse_missing(unknown)
     with ThreadPoolExecutor(_threads()) as pool:
         known |= dict(zip(unknown, pool.map(_checksum, unknown)))
     places = {known[path]: path for path in reversed(files)}
     return [tuple(known[p] for p in stimuli.files(i)) for i in range(len(stimuli))], places
+
+
+def _words(texts: list[str]) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    """Checksum of each stimulus' text, and the text of each checksum."""
+    sums = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    return [(one,) for one in sums], dict(zip(sums, texts))
+
+
+def _refuse_missing(places: list[Path | str]) -> None:
+    """Say before anything is embedded which pictures are not there, and how many."""
+    missing = [p for p in places if isinstance(p, Path) and not p.is_file()]
+    if missing:
+        raise NeurovisError(
+            f"{missing[0]}: no such picture, and {len(missing)} of {len(places)} pictures to embed are "
+            "not there; put them there, or correct the paths in stimuli.csv."
+        )
 
 
 def _checksum(path: Path) -> str:
@@ -187,24 +279,27 @@ def _finished(root: Path, identity: dict[str, Any], keys: set[str]) -> dict[str,
     return done
 
 
-def _blocks(folder: Path, quiet: bool) -> dict[str, np.ndarray]:
+def _blocks(folder: Path, quiet: bool, columns: slice = slice(None)) -> dict[str, np.ndarray]:
     """Vectors that a run before this one left."""
     done: dict[str, np.ndarray] = {}
     for path in sorted(folder.glob("*.h5")):
         try:
-            block = read_h5(path, "neurovis-embedded", ("sha256", "vector"))
+            with open_h5(path, "neurovis-embedded") as file:
+                vectors = dataset(path, file, "vector")
+                vectors = vectors[:, columns] if vectors.ndim == 2 else vectors[()]
+                names = dataset(path, file, "sha256")[()].tolist()
         except NeurovisError as error:
             say(f"{error} Its pictures are embedded again.", quiet)
             path.unlink()
             continue
-        done.update(zip(block["sha256"].tolist(), block["vector"]))
+        done.update(zip(names, vectors))
     return done
 
 
 def _run(
     built: Encoder,
     wanted: list[str],
-    places: dict[str, Path],
+    places: dict[str, Path] | dict[str, str],
     blocks: Path,
     batch_size: int,
     desc: str,
@@ -215,6 +310,8 @@ def _run(
         return
 
     def prepare(sha: str) -> np.ndarray:
+        if isinstance(places[sha], str):
+            return built.prepare(places[sha])
         try:
             data = places[sha].read_bytes()
         except OSError:
@@ -231,12 +328,6 @@ def _run(
     pending: dict[str, np.ndarray] = {}
     saved = time.monotonic()
 
-    def save() -> None:
-        if pending:
-            name = hashlib.sha256("".join(pending).encode()).hexdigest()[:16]
-            data = {"sha256": np.array(list(pending)), "vector": np.stack(list(pending.values()))}
-            write_h5(blocks / f"{name}.h5", "neurovis-embedded", data)
-
     with ThreadPoolExecutor(_threads()) as pool:
         ahead = _ahead(pool, prepare, wanted, 3 * batch_size)
         try:
@@ -245,15 +336,22 @@ def _run(
                 pending.update(zip(batch, built.embed(images)))
                 size = sum(v.nbytes for v in pending.values())
                 if time.monotonic() - saved > FLUSH_SECONDS or size > FLUSH_BYTES:
-                    save()
+                    _save(blocks, pending)
                     yield pending
                     pending, saved = {}, time.monotonic()
         except BaseException:
-            save()
+            _save(blocks, pending)
             raise
         finally:
             ahead.close()
     yield pending
+
+
+def _save(blocks: Path, pending: dict[str, np.ndarray]) -> None:
+    if pending:
+        name = hashlib.sha256("".join(pending).encode()).hexdigest()[:16]
+        data = {"sha256": np.array(list(pending)), "vector": np.stack(list(pending.values()))}
+        write_h5(blocks / f"{name}.h5", "neurovis-embedded", data)
 
 
 def _ahead(

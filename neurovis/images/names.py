@@ -5,8 +5,10 @@ Comes in: ``open_clip:ViT-H-14/laion2b_s32b_b79k@0.35+tokens``. Goes out: the en
     encoder  = feature ("+" feature)* | "world:kinds" | network ["@" place] ("+" option)*
     feature  = "classical" | "gabor" | "color" | "hog" | "pixels"
     network  = "open_clip:" model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
+               | "open_clip_text:" model "/" (tag | file), whose one option is "caption"
                where model may be "local-dir:" folder or "hf-hub:" org "/" repository
     place    = relative depth in (0, 1] | "layer" number, blocks counted from 1
+               | "module=" part of the network, such as layer3.5
     option   = "tokens" | "mean" | "cls" | number "px"
 """
 
@@ -20,10 +22,13 @@ from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.images.base import ImageEncoder
 from neurovis.images.classical import Classical, Color, Gabor, Hog, Pixels
 from neurovis.images.kinds import Kinds
-from neurovis.images.networks import OFFLINE, SUFFIXES, OpenClip, Timm
+from neurovis.images.networks import SUFFIXES, OpenClip, Timm
+from neurovis.images.text import OpenClipText
+from neurovis.images.views import Viewed  # noqa: F401 - registers itself
+from neurovis.images.weights import OFFLINE
 
 FEATURES = {cls.component: cls for cls in (Gabor, Color, Hog, Pixels, Classical)}
-NETWORKS = {cls.component: cls for cls in (OpenClip, Timm)}
+NETWORKS = {cls.component: cls for cls in (OpenClip, OpenClipText, Timm)}
 _TAIL = re.compile(r"(?:@(?P<place>[^@+/]*))?(?P<options>(?:\+[^@+/]*)*)$")
 
 
@@ -51,7 +56,11 @@ def encoder(name: str | dict[str, Any] | ImageEncoder) -> ImageEncoder:
     0.66
     >>> encoder("gabor+color").label
     'gabor+color'
+    >>> encoder("{name: viewed, encoder: gabor, view: mosaic}").label
+    'gabor-mosaic'
     """
+    if isinstance(name, str) and name.startswith("{"):
+        name = _mapping(name)
     if not isinstance(name, str):
         return resolve(ImageEncoder, name)
     source, colon, rest = name.partition(":")
@@ -82,6 +91,22 @@ def _world(name: str, rest: str) -> ImageEncoder:
     )
 
 
+def _mapping(name: str) -> dict[str, Any]:
+    """What a mapping written as YAML says."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(name)
+    except yaml.YAMLError:
+        value = None
+    if not isinstance(value, dict):
+        raise UsageError(
+            f"encoder {name!r}: expected a mapping in YAML such as {{name: pixels, side: 4}}, found "
+            "something else; correct it."
+        )
+    return value
+
+
 def _features(name: str) -> ImageEncoder:
     parts = name.split("+")
     for part in parts:
@@ -106,6 +131,8 @@ def _refuse(part: str) -> ImageEncoder:
 def _network(name: str, cls: type, rest: str) -> ImageEncoder:
     tail = _TAIL.search(rest)
     options: dict[str, Any] = {}
+    if cls is OpenClipText:
+        return _text(name, rest[: tail.start()], rest[tail.start() :])
     if tail["place"] is not None:
         options.update(_place(name, tail["place"]))
     for option in tail["options"].split("+")[1:]:
@@ -131,13 +158,33 @@ def _network(name: str, cls: type, rest: str) -> ImageEncoder:
     return build(cls, {"model": model, "weights": weights, **options})
 
 
+def _text(name: str, model: str, options: str) -> ImageEncoder:
+    if options not in ("", "+caption"):
+        raise UsageError(
+            f"encoder {name!r}: expected +caption or nothing behind a text tower, found {options!r}; "
+            "write a template as {name: open_clip_text, model: ..., weights: ..., template: ...}."
+        )
+    weights = ""
+    if not model.startswith(("local-dir:", "hf-hub:")):
+        model, _, weights = model.partition("/")
+    if not model or (not weights and ":" not in model):
+        raise UsageError(
+            f"encoder {name!r}: expected open_clip_text:MODEL/TAG, found no "
+            f"{'weights' if model else 'model'}; name them."
+        )
+    caption = {"template": "{caption}"} if options else {}
+    return build(OpenClipText, {"model": model, "weights": weights, **caption})
+
+
 def _place(name: str, place: str) -> dict[str, Any]:
     """Depth or layer from what stands behind @."""
     if found := re.fullmatch(r"layer([1-9]\d*)", place):
         return {"layer": int(found[1])}
+    if found := re.fullmatch(r"module=([A-Za-z_][\w.]*)", place):
+        return {"module": found[1]}
     if re.fullmatch(r"\d*\.?\d+|\d+\.", place) and 0 < float(place) <= 1:
         return {"depth": float(place)}
     raise UsageError(
-        f"encoder {name!r}: expected @ and a relative depth in (0, 1] or a block such as layer12, "
-        f"found @{place}; correct it."
+        f"encoder {name!r}: expected @ and a relative depth in (0, 1], a block such as layer12 "
+        f"or a part such as module=layer3.5, found @{place}; correct it."
     )

@@ -7,21 +7,19 @@ patches of one block, averaged or as tokens. Weights come from a local file or t
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 
+from neurovis.config import added
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.images.base import Encoder, ImageEncoder
+from neurovis.images.reading import Reader
+from neurovis.images.weights import fetch, hash_weights, load_errors, read_weights
 
-OFFLINE = ("classical", "color", "gabor", "hog", "pixels")
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -47,12 +45,16 @@ class Network(ImageEncoder):
     depth : float
         Relative depth in (0, 1]; 1 is the network's own output, less is a block (`block_at`).
     layer : int, optional
-        Block counted from 1, instead of `depth`.
+        Block counted from 1, instead of `depth`. Blocks of a transformer are its layers, those of a
+        convolutional network its stages, the stem first.
+    module : str
+        Name of a part such as ``layer3.5`` or ``blocks.7.mlp``, read out instead of a block: for
+        layers within a stage, and for networks that do not give their blocks.
     pool : {"auto", "mean", "cls", "tokens"}
         ``auto``: the network's own output at depth 1, ``mean`` elsewhere. ``mean``: mean of the patch
         tokens (of all positions of a convolutional map). ``cls``: the class token. ``tokens``: all
-        patch tokens. At depth 1 these three come after the final norm, before any projection; at a
-        block they are its plain output.
+        patch tokens. At depth 1 these three come after the final norm (where the network has one for
+        patches), before any projection; at a block or part they are its plain output.
     image_size : int, optional
         Pixels along one side; the network's own by default.
     """
@@ -61,15 +63,18 @@ class Network(ImageEncoder):
     weights: str = ""
     depth: float = pydantic.Field(1.0, gt=0, le=1)
     layer: int | None = pydantic.Field(None, ge=1)
+    module: str = added("")
     pool: Literal["auto", "mean", "cls", "tokens"] = "auto"
     image_size: int | None = pydantic.Field(None, ge=16)
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Network:
-        if self.layer is not None and self.depth != 1:
+        places = {"depth": self.depth != 1, "layer": self.layer is not None}
+        places["module"] = bool(self.module)
+        if sum(places.values()) > 1:
             raise UsageError(
-                f"{self.component}: depth {self.depth:g} and layer {self.layer} are both given; "
-                "give one."
+                f"{self.component}: expected one place to read out, found "
+                f"{' and '.join(name for name, there in places.items() if there)}; give one."
             )
         return self
 
@@ -88,6 +93,7 @@ class Network(ImageEncoder):
         model = Path(self.model).name if self.own_config else self.model
         weights = Path(self.weights).stem if self.weights_file else self.weights
         where = f"layer{self.layer}" if self.layer else f"{self.depth:g}" if self.depth < 1 else ""
+        where = self.module or where
         pool = "" if self.pool == "auto" else self.pool
         size = f"{self.image_size}px" if self.image_size else ""
         return "-".join(filter(None, [self.component, model, weights, where, pool, size]))
@@ -109,61 +115,35 @@ class Network(ImageEncoder):
         """Maps (image, channel, y, x) of some blocks, or (map, prefix tokens) where `cls`."""
         raise NotImplementedError
 
+    def gives_blocks(self, tower: Any) -> bool:
+        """Whether a tower that has the method for it does give its blocks."""
+        return True
+
+    def norms(self, tower: Any) -> bool:
+        """Whether the final norm is one for the patches of the last block."""
+        return True
+
+    def class_token(self, tower: Any) -> bool:
+        """Whether a class token goes through the blocks."""
+        raise NotImplementedError
+
+    def n_prefix(self, tower: Any) -> int:
+        """Tokens before those of patches: class token and registers."""
+        raise NotImplementedError
+
+    @property
+    def last(self) -> bool:
+        """Whether the place is the end of the network."""
+        return self.layer is None and self.depth == 1 and not self.module
+
+    @property
+    def own_output(self) -> bool:
+        """Whether the place is the network's own output."""
+        return self.last and self.pool == "auto"
+
     def build(self) -> Encoder:
         """Load the network onto its device and make the encoder."""
-        import torch
-
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        loaded = self.load()
-        loaded.tower.eval().requires_grad_(False).to(device)
-        read = loaded.output
-        if self.layer is not None or self.depth < 1 or self.pool != "auto":
-            read = self._reader(loaded.tower, loaded.transform, device)
-
-        def prepare(picture):
-            return loaded.transform(picture).numpy()
-
-        def embed(images):
-            with torch.inference_mode():
-                return read(torch.from_numpy(images).to(device)).float().cpu().numpy()
-
-        return Encoder(prepare, embed, hash_weights(loaded.tower, loaded.settings))
-
-    def _reader(self, tower: Any, transform: Callable, device: str) -> Callable:
-        import torch
-        from PIL import Image
-
-        if not hasattr(tower, "forward_intermediates"):
-            raise NeurovisError(
-                f"{self.component}:{self.model}: expected a network that gives its blocks, found "
-                f"{type(tower).__name__}; use its own output (no @ and no +) or another network."
-            )
-        blank = transform(Image.new("RGB", (64, 64)))[None].to(device)
-        with torch.inference_mode():
-            n_layers = len(self.block(tower, blank, None, False, False))
-        last = self.layer is None and self.depth == 1
-        index = n_layers if last else self.layer or block_at(self.depth, n_layers)
-        if index > n_layers:
-            raise UsageError(
-                f"{self.component}:{self.model}: expected a layer from 1 to {n_layers}, found "
-                f"{index}; choose one of these or a relative depth."
-            )
-
-        def read(x):
-            if self.pool == "cls":
-                found = self.block(tower, x, [index - 1], last, True)[0]
-                if not isinstance(found, tuple) or found[1] is None or found[1].shape[1] == 0:
-                    raise UsageError(
-                        f"{self.component}:{self.model}: it has no class token; use +mean or +tokens."
-                    )
-                return found[1][:, 0]
-            maps = self.block(tower, x, [index - 1], last, False)[0]
-            tokens = maps.flatten(2).transpose(1, 2)
-            return tokens if self.pool == "tokens" else tokens.mean(dim=1)
-
-        return read
+        return build_places([self])[0]
 
     def _file(self) -> Path:
         path = Path(self.weights).expanduser()
@@ -181,6 +161,42 @@ class Network(ImageEncoder):
         )
 
 
+def build_places(networks: Sequence[Network]) -> tuple[Encoder, Reader]:
+    """Load one network and read it at the place that each config says, vectors side by side.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Alike but for the place; tokens only where there is one alone.
+
+    Returns
+    -------
+    Encoder
+    Reader
+        Its ``widths`` are those of the places.
+    """
+    import torch
+
+    first = networks[0]
+    device = first.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded = first.load()
+    loaded.tower.eval().requires_grad_(False).to(device)
+    read = Reader(networks, loaded)
+
+    def prepare(picture):
+        return loaded.transform(picture).numpy()
+
+    def embed(images):
+        with torch.inference_mode():
+            found = read(torch.from_numpy(images).to(device))
+            whole = found[0] if len(found) == 1 else torch.cat(found, dim=1)
+            return whole.float().cpu().numpy()
+
+    return Encoder(prepare, embed, hash_weights(loaded.tower, loaded.settings)), read
+
+
 class OpenClip(Network, name="open_clip"):
     """The image tower of an open_clip model; its own output is ``encode_image``, not normalised.
 
@@ -193,23 +209,42 @@ class OpenClip(Network, name="open_clip"):
     """
 
     def load(self) -> Loaded:
-        import open_clip
         from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        model, _ = self.create()
+        settings = model.visual.preprocess_cfg
+        transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
+        output = lambda x: model.encode_image(x, normalize=False)  # noqa: E731
+        return Loaded(model.visual, transform, settings, output)
+
+    def create(self) -> tuple[Any, str]:
+        """The whole model with its weights, and the name that open_clip knows it by."""
+        import open_clip
 
         name, options = self._source(open_clip)
         if self.image_size:
             options["force_image_size"] = self.image_size
         try:
-            # pretrained_text: the text tower is not used, its weights are not to be fetched
+            # pretrained_text: weights of its own for the text tower are in those of the whole
             model = open_clip.create_model(
                 name, pretrained_text=False, require_pretrained=True, weights_only=True, **options
             )
-        except _load_errors() as error:
+        except load_errors() as error:
             raise self._unfit(options.get("pretrained", name), error) from error
-        settings = model.visual.preprocess_cfg
-        transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
-        output = lambda x: model.encode_image(x, normalize=False)  # noqa: E731
-        return Loaded(model.visual, transform, settings, output)
+        return model, name
+
+    def tokenizer(self, name: str) -> Any:
+        """The tokenizer of the text tower of a model that `create` named."""
+        import open_clip
+
+        try:
+            return open_clip.get_tokenizer(name)
+        except load_errors() as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise NeurovisError(
+                f"open_clip:{self.model}: its tokenizer is neither here nor could be fetched "
+                f"({reason}); run once where there is a network, or use a model with CLIP's tokenizer."
+            ) from error
 
     def _source(self, open_clip: Any) -> tuple[str, dict[str, Any]]:
         """Name and options for ``open_clip.create_model`` that need no network."""
@@ -257,8 +292,26 @@ class OpenClip(Network, name="open_clip"):
             output_extra_tokens=cls,
         )
         maps = found["image_intermediates"]
-        prefix = found.get("image_intermediates_prefix", [None] * len(maps))
-        return list(zip(maps, prefix)) if cls else maps
+        return list(zip(maps, found["image_intermediates_prefix"])) if cls else maps
+
+    def gives_blocks(self, tower: Any) -> bool:
+        trunk = getattr(tower, "trunk", None)
+        return trunk is None or hasattr(trunk, "forward_intermediates")
+
+    def norms(self, tower: Any) -> bool:
+        trunk = getattr(tower, "trunk", None)
+        # a pooling by attention comes before the norm, which then is one of pooled vectors
+        return _norms(trunk) if trunk is not None else getattr(tower, "attn_pool", None) is None
+
+    def class_token(self, tower: Any) -> bool:
+        trunk = getattr(tower, "trunk", None)
+        return _class_token(trunk) if trunk is not None else hasattr(tower, "class_embedding")
+
+    def n_prefix(self, tower: Any) -> int:
+        trunk = getattr(tower, "trunk", None)
+        if trunk is not None:
+            return getattr(trunk, "num_prefix_tokens", 0)
+        return int(hasattr(tower, "class_embedding"))
 
 
 class Timm(Network, name="timm"):
@@ -279,12 +332,12 @@ class Timm(Network, name="timm"):
         name, file = self._source(timm)
         try:
             # loaded whole, classifier included, as timm is strict about missing weights only then
-            options = _classifier(timm, name, _read_weights(file)) if file else {}
+            options = _classifier(timm, name, read_weights(file)) if file else {}
             model = timm.create_model(name, pretrained=True, **options)
             model.reset_classifier(0)
             if self.image_size and hasattr(model, "set_input_size"):
                 model.set_input_size((self.image_size, self.image_size))
-        except _load_errors() as error:
+        except load_errors() as error:
             raise self._unfit(file or name, error) from error
         about = resolve_model_data_config(model)
         if self.image_size:
@@ -334,9 +387,34 @@ class Timm(Network, name="timm"):
             norm=norm,
             stop_early=True,
             intermediates_only=True,
-            # convolutional networks do not know the option
-            **({"return_prefix_tokens": True} if cls and hasattr(tower, "cls_token") else {}),
+            **({"return_prefix_tokens": True} if cls else {}),
         )
+
+    def norms(self, tower: Any) -> bool:
+        return _norms(tower)
+
+    def class_token(self, tower: Any) -> bool:
+        return _class_token(tower)
+
+    def n_prefix(self, tower: Any) -> int:
+        return getattr(tower, "num_prefix_tokens", 0)
+
+
+def _class_token(tower: Any) -> bool:
+    """Whether a timm network has a class token and gives it: convolutional networks have none, and
+    in some transformers it joins after the blocks; registers alone are none either."""
+    import inspect
+
+    known = inspect.signature(tower.forward_intermediates).parameters
+    tokens = getattr(tower, "num_prefix_tokens", 0)
+    there = getattr(tower, "cls_token", None) is not None
+    return there and tokens > 0 and "return_prefix_tokens" in known
+
+
+def _norms(tower: Any) -> bool:
+    """Whether a timm network has a final norm for patches; the hierarchical ones with global pooling
+    refuse to apply theirs."""
+    return type(tower).__name__ not in ("Hiera", "HieraDet")
 
 
 def _classifier(timm: Any, name: str, state: dict[str, Any]) -> dict[str, Any]:
@@ -350,101 +428,3 @@ def _classifier(timm: Any, name: str, state: dict[str, Any]) -> dict[str, Any]:
         "num_classes": n,
         "pretrained_cfg_overlay": {"state_dict": state, "num_classes": n},
     }
-
-
-def block_at(depth: float, n_layers: int) -> int:
-    """Block, counted from 1, at a relative depth (l - 1) / (L - 1).
-
-    References
-    ----------
-    Relative depth as in arXiv:2601.21948, where .355 is block 12 of 32 of ViT-H-14.
-    """
-    return 1 + round(depth * (n_layers - 1))
-
-
-def hash_weights(module: Any, settings: dict[str, Any]) -> str:
-    """SHA-256 of parameters, buffers and transform settings, whatever file they came in."""
-    import torch
-
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _load_errors() -> tuple[type[Exception], ...]:
-    """What a foreign or unfit file makes the loaders raise."""
-    import pickle
-
-    from safetensors import SafetensorError
-
-    wrong = (ValueError, TypeError, KeyError, AttributeError, RuntimeError)
-    return (*wrong, OSError, EOFError, pickle.UnpicklingError, SafetensorError)
-
-
-def _read_weights(path: Path) -> dict[str, Any]:
-    import torch
-
-    from neurovis.store import load_tensors
-
-    if path.suffix == ".safetensors":
-        return load_tensors(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("state_dict", "model"):
-        if isinstance(state.get(key), dict):
-            return state[key]
-    return state
-
-
-def fetch(what: str, repository: str, names: tuple[str, ...]) -> Path:
-    """Path of the first of some files of a Hugging Face repository: from the cache, or fetched.
-
-    Raises
-    ------
-    NeurovisError
-        If it is neither cached nor reachable, with the command that fetches it.
-    """
-    import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    for name in names:
-        cached = huggingface_hub.try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
-            return Path(cached)
-    reason: Any = "there is no network"
-    if _hub_is_there():
-        for name in names:
-            try:
-                return Path(huggingface_hub.hf_hub_download(repository, name))
-            except LocalEntryNotFoundError as error:
-                reason = type(error).__name__
-                break
-            except EntryNotFoundError as error:
-                reason = f"{name} is not there"
-                del error
-            except (OSError, ValueError) as error:
-                reason = type(error).__name__
-                break
-    raise NeurovisError(
-        f"{what}: {' or '.join(names)} of {repository} is not in the Hugging Face cache and could "
-        f"not be fetched ({reason}); where there is a network run `hf download {repository} "
-        f"{names[0]}`, or use an encoder that works offline: {', '.join(OFFLINE)}."
-    )
-
-
-def _hub_is_there() -> bool:
-    """Whether asking the hub can succeed; without this check its client retries for half a minute."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    if any(
-        os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-    ):
-        return True
-    try:
-        socket.getaddrinfo(constants.ENDPOINT.split("//")[-1].split("/")[0].split(":")[0], 443)
-    except OSError:
-        return False
-    return True

@@ -12,7 +12,8 @@ from hypothesis import given
 from neurovis.config import components, fingerprint
 from neurovis.errors import NeurovisError
 from neurovis.images import ImageEncoder, encoder
-from neurovis.images.networks import OFFLINE, block_at
+from neurovis.images.reading import block_at
+from neurovis.images.weights import OFFLINE
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,9 @@ from neurovis.images.networks import OFFLINE, block_at
         ("timm:vit_base_patch14_dinov2.lvd142m@0.66+tokens", {"pool": "tokens", "depth": 0.66}),
         ("timm:resnet50.a1_in1k@layer3+mean", {"layer": 3, "pool": "mean", "depth": 1.0}),
         ("timm:hf-hub:org/repo+cls", {"model": "hf-hub:org/repo", "pool": "cls"}),
+        ("timm:resnet50.a1_in1k@module=layer3.5+mean", {"module": "layer3.5", "pool": "mean"}),
+        ("open_clip_text:ViT-B-32/openai", {"template": "This picture is {concept}"}),
+        ("open_clip_text:ViT-B-32/openai+caption", {"template": "{caption}", "weights": "openai"}),
     ],
 )
 def test_networks(name, expected):
@@ -60,6 +64,13 @@ def test_features_and_sums():
         ("classical+hog", "different features"),
         ("hog+timm:x", "only features without weights"),
         ("", "unknown"),
+        ("timm:x@module=", "module=layer3.5"),
+        ("open_clip_text:ViT-B-32", "no weights"),
+        ("open_clip_text:ViT-B-32/openai@0.5", "nothing behind a text tower"),
+        ("{name: viewed, encoder: hgo}", "did you mean 'hog'"),
+        ("{name: viewed, encoder: hog, view: blurr}", "did you mean 'blur'"),
+        ("{name: viewed, encoder: category}", "looks at no picture"),
+        ("{name: viewed", "expected a mapping in YAML"),
     ],
 )
 def test_errors(name, says):
@@ -75,11 +86,8 @@ def test_the_error_about_the_world_names_what_works_offline():
     for name in OFFLINE:
         encoder(name).build()
     assert set(OFFLINE) == set(components(ImageEncoder)) - {
-        "open_clip",
-        "timm",
-        "category",
-        "world_kinds",
-    }
+        "open_clip", "open_clip_text", "timm", "category", "viewed", "world_kinds"
+    }  # fmt: skip
 
 
 @given(st.floats(0.01, 1), st.integers(1, 60))

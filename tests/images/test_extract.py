@@ -169,7 +169,7 @@ def test_a_damaged_block_is_made_anew(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(extract, "FLUSH_SECONDS", 0)
     bad = tmp_path / "pictures/05.png"
     data = bad.read_bytes()
-    bad.unlink()
+    bad.write_bytes(b"another")
     with pytest.raises(NeurovisError, match=r"05\.png"):
         embed("pixels", stimuli, tmp_path, batch_size=2, quiet=True)
     blocks = sorted(tmp_path.rglob("blocks/*.h5"))

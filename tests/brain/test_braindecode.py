@@ -189,7 +189,8 @@ def test_the_path_of_weights_is_no_part_of_a_fingerprint():
     assert to_dict(configs[1])["weights"] == "a.pt"
 
 
-def test_towers_are_built_without_a_network():
+def test_towers_are_built_without_a_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("MNE_DATA", str(tmp_path))  # where that model looks first
     with _alone(), socket.socket() as one, pytest.raises(OSError, match="asks for the network"):
         one.connect(("127.0.0.1", 9))
     with pytest.raises(NeurovisError, match=r"REVE.* does not fit"):

@@ -322,10 +322,10 @@ def test_signals_are_mixed_within_subjects_and_their_images_told(planted, tmp_pa
     seen = []
     monkeypatch.setattr(Mixco, "mix", mixing)
     monkeypatch.setattr(Recordings, "averages", reading)
-    forward = train.decoder
+    forward = train.image_side
 
-    def watched(*args):
-        model = forward(*args)
+    def watched(*args, **options):
+        model = forward(*args, **options)
         inner = model.forward
 
         def told(signal, *rest):
@@ -336,7 +336,7 @@ def test_signals_are_mixed_within_subjects_and_their_images_told(planted, tmp_pa
         model.forward = told
         return model
 
-    monkeypatch.setattr(train, "decoder", watched)
+    monkeypatch.setattr(train, "image_side", watched)
     config = experiment(planted, loss="mixco", train={"epochs": 1}, control="none")
     train.main(config, tmp_path, quiet=True)
     assert [done for _, done, *_ in batches] == [0, 0.25, 0.5, 0.75]

@@ -141,15 +141,29 @@ def _evaluate(options: Options) -> None:
     from neurovis.evaluate import evaluate_prediction, evaluate_run, table
     from neurovis.records import Embeddings, Prediction
 
+    corrected = options.calibrate or options.transductive
     if options.run:
-        scores = evaluate_run(Path(options.run), quiet=options.quiet)
-    elif options.prediction and options.embeddings:
+        run = Path(options.run[0])
+        if len(options.run) > 1:
+            from neurovis.ensemble import ensemble
+
+            run = ensemble(options.run, quiet=options.quiet)
+            print(f"Ensemble: {run}")
+        scores = evaluate_run(run, quiet=options.quiet)
+    elif options.prediction and options.embeddings and not corrected:
         scores = evaluate_prediction(
             Prediction.read(options.prediction), Embeddings.read(options.embeddings)
         )
     else:
-        raise UsageError("evaluate: expected RUN, or --prediction P together with --embeddings E.")
+        raise UsageError(
+            "evaluate: expected RUN, or --prediction P together with --embeddings E; --calibrate and "
+            "--transductive go with a RUN."
+        )
     print(table(scores))
+    if corrected:
+        from neurovis.adapt import adapt_run, adapted_table
+
+        print(adapted_table(adapt_run(run, options.calibrate, options.transductive, options.quiet)))
 
 
 def _report(options: Options) -> None:
@@ -327,9 +341,19 @@ def _arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         "--resume", choices=("auto", "never"), default="auto", help="go on from a checkpoint"
     )
     override("train")
-    made["evaluate"].add_argument("run", nargs="?", help="run folder")
+    made["evaluate"].add_argument(
+        "run", nargs="*", help="run folder; several are averaged into an ensemble"
+    )
     made["evaluate"].add_argument("--prediction", help="prediction.h5")
     made["evaluate"].add_argument("--embeddings", help="embeddings.h5")
+    made["evaluate"].add_argument(
+        "--calibrate", default="", help="also learned from validation: mean,csls,temperature"
+    )
+    made["evaluate"].add_argument(
+        "--transductive",
+        default="",
+        help="also using other test rows, reported apart: moments,whiten,csls,one_to_one,whiten+csls",
+    )
     made["report"].add_argument("run", help="run folder")
     made["report"].add_argument("--out", help="file (default RUN/report.html)")
     made["list"].add_argument(

@@ -56,6 +56,11 @@ class Rows:
         """Number of trials of each row."""
         return np.array([len(rows) for _, rows in self.items])
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the trials behind every row."""
+        return fingerprint([[subject, rows] for subject, rows in self.items])
+
 
 def test_rows(recordings: Recordings, split: Split, options: Predict, seed: int) -> Rows:
     """Choose which test trials are averaged: the same rows for every system.
@@ -206,6 +211,11 @@ def hold(setup: Setup, model: Any, system: str, items: list[Item], fold: Any = N
         return
     vector = {k: said[k] for k in setup.vectors}
     _prediction(setup, vector, rows, spread).write(_held_path(setup, system))
+    for name, found in setup.vectors.items():
+        seen = Embeddings(
+            _gallery(setup, model, name, np.unique(image)), np.unique(image), found.encoder
+        )
+        seen.write(_held_path(setup, system).with_suffix("") / f"{name}.h5")
     train = setup.truth(np.array(setup.split.train))
     use = rows.n_averaged > 1 if several else rows.n_averaged == 1
     if min(use.sum(), len(setup.split.train)) > 1:
@@ -231,9 +241,8 @@ def _prediction(
     setup: Setup, vector: dict[str, np.ndarray], rows: Rows, spread: dict | None = None
 ) -> Prediction:
     model = fingerprint(setup.experiment)
-    return Prediction(
-        vector, rows.image, rows.subject, rows.n_averaged, rows.recording, model, spread
-    )
+    columns = (rows.image, rows.subject, rows.n_averaged, rows.recording)
+    return Prediction(vector, *columns, model, spread, rows.fingerprint)
 
 
 def closed_form(
@@ -351,7 +360,8 @@ def _joined(blocks: list[Prediction]) -> Prediction:
     spread = None
     if all(b.spread for b in blocks):
         spread = {k: np.concatenate([b.spread[k] for b in blocks]) for k in first.spread}
-    return Prediction(vector, **columns, model=first.model, spread=spread)
+    rows = first.rows if len(blocks) == 1 else fingerprint([b.rows for b in blocks])
+    return Prediction(vector, **columns, model=first.model, spread=spread, rows=rows)
 
 
 def _reconstructions(setup: Setup, system: str, prediction: Prediction) -> None:

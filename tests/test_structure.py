@@ -31,6 +31,7 @@ brain world datasets
 losses
 batches targets prepare imports
 log experiment evaluate step checkpoint device confidence
+adapt ensemble
 predict
 train listing
 demo

@@ -344,12 +344,36 @@ def finish(setup: Setup, parts: dict[str, list]) -> None:
     shown = np.unique(np.concatenate([p.image for p in parts["tower"]]))
     for name, found in setup.vectors.items():
         Embeddings(found.at(shown), shown, found.encoder).write(folder / "gallery" / f"{name}.h5")
+        found.space.write(folder / "spaces" / f"{name}.safetensors")
+    _signals(setup)
     recordings.stimuli.write(folder / "stimuli.csv")
     hierarchy = recordings.folder / "hierarchy.json"
     if hierarchy.is_file():
         write_json(folder / "hierarchy.json", json.loads(hierarchy.read_text(encoding="utf-8")))
     _pictures(setup, shown)
     _evoked(setup)
+
+
+def _signals(setup: Setup) -> None:
+    """Keep what signals must be like for the model: rate, window, channels, preprocessing."""
+    import yaml
+
+    recordings, first = setup.recordings, setup.recordings.trials[0]
+    shape = recordings.shape({k: v.vector.shape[1] for k, v in setup.vectors.items()})
+    if not (setup.folder / "shape.json").is_file():
+        save_shape(setup, shape)
+    made = yaml.safe_load((recordings.folder / "config.yaml").read_text(encoding="utf-8"))
+    names, has = np.array(recordings.channel_name), recordings.present
+    data = {
+        "dataset": str(made.get("name", "")),
+        "preprocessing": made,
+        "modality": first.modality,
+        "unit": first.unit,
+        "channels": {who: names[row].tolist() for who, row in zip(recordings.subjects, has)},
+    }
+    write_json(
+        setup.folder / "signals.json", {"format": "neurovis-signals", "format_version": 1, **data}
+    )
 
 
 def _joined(blocks: list[Prediction]) -> Prediction:

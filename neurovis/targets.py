@@ -6,6 +6,7 @@ components and scales are estimated on training images alone.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pydantic
 from neurovis.config import Config, how
 from neurovis.errors import NeurovisError
 from neurovis.records import Embeddings, Split, Stimuli
+from neurovis.spaces import Aimed, Space
 
 
 class Target(Config):
@@ -80,7 +82,8 @@ class Target(Config):
         centre = None
         if shown is not None:
             centre = found.at(shown).reshape(len(shown), -1).mean(0, dtype=np.float64)
-        return Embeddings(self._project(vector, reference, centre), stimuli.image, encoder)
+        space = replace(self.space(reference, centre), encoder=encoder)
+        return Aimed(space.apply(vector), stimuli.image, encoder, space)
 
     def pictures(self, vectors: np.ndarray) -> np.ndarray | None:
         """Pictures that vectors of this target stand for: array (row, height, width, 3) uint8.
@@ -94,16 +97,24 @@ class Target(Config):
         config = encoder(self.encoder)
         return config.pictures(vectors) if config.invertible else None
 
-    def _project(
-        self, vector: np.ndarray, reference: np.ndarray, centre: np.ndarray | None = None
-    ) -> np.ndarray:
+    def space(self, reference: np.ndarray, centre: np.ndarray | None = None) -> Space:
+        """What is learned from training images.
+
+        Parameters
+        ----------
+        reference : array (image, dim)
+            Vectors of the training images.
+        centre : array (dim,), optional
+            Instead of their mean.
+        """
         if not self.centre and self.components is None:
-            return vector
+            return Space()
         middle = reference.mean(0, dtype=np.float64)
-        vector, reference = vector - (middle if centre is None else centre), reference - middle
+        reference = reference - middle
+        centre = middle if centre is None else centre
         if self.components is None:
             scale = np.sqrt((reference**2).sum(1).mean() / reference.shape[1]) or 1.0
-            return (vector / scale).astype(np.float32)
+            return Space(centre, scale=scale)
         if self.components > min(len(reference) - 1, reference.shape[1]):
             raise NeurovisError(
                 f"targets.components: expected at most {min(len(reference) - 1, reference.shape[1])} "
@@ -112,10 +123,9 @@ class Target(Config):
         _, size, basis = np.linalg.svd(reference, full_matrices=False)
         size, basis = size[: self.components], basis[: self.components]
         deviation = size / np.sqrt(len(reference) - 1)
-        out = vector @ basis.T / deviation**self.whiten
         # unit mean variance, so that regression losses weigh the same for every encoder
         spread = np.sqrt(((deviation ** (1 - self.whiten)) ** 2).mean())
-        return (out / spread).astype(np.float32)
+        return Space(centre, basis, deviation**self.whiten, spread)
 
 
 def named(targets: dict[str, Any]) -> dict[str, Any]:

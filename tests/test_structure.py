@@ -26,12 +26,14 @@ config
 parallel store safe_pickle watch
 distributed
 records arrays manifest norms
+spaces
 signals images decoder metrics report fetch
 brain world datasets
 losses
 batches targets prepare imports
 log experiment evaluate step checkpoint device confidence
-adapt ensemble
+adapt ensemble card pretrained
+hub
 predict
 train listing
 demo

@@ -187,7 +187,7 @@ def _fetch(name: str, revision: str | None, token: str | None) -> Path:
         found = huggingface_hub.snapshot_download(
             name, revision=revision, token=token, allow_patterns=PATTERNS
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # what clients of the network raise differs by version
         text = " ".join(str(error).split())[:200]
         raise NeurovisError(
             f"{name}: could not be fetched from the Hub ({type(error).__name__}: {text}); check name, "
@@ -254,7 +254,7 @@ def push(
             allow_patterns=PATTERNS,
             commit_message="Model, card and scores",
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # what clients of the network raise differs by version
         text = " ".join(str(error).split())[:200]
         raise NeurovisError(
             f"{repo_id}: could not be uploaded ({type(error).__name__}: {text}); check network and token, "

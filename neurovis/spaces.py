@@ -45,8 +45,12 @@ class Space:
     projection: np.ndarray | None = None
     encoder: dict[str, Any] = field(default_factory=dict)
 
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        """Map vectors: array (image, dim) or (image, token, dim) to (image, out) float32."""
+    def apply(self, vector: np.ndarray, double: bool = False) -> np.ndarray:
+        """Map vectors: array (image, dim) or (image, token, dim) to (image, out) float32.
+
+        With `double` the projection is computed in float64, too, so that equal vectors stay equal in
+        whichever block they stand.
+        """
         vector = np.reshape(vector, (len(vector), -1))
         if self.centre is not None:
             if vector.shape[1] != len(self.centre):
@@ -62,7 +66,10 @@ class Space:
         if self.projection is None:
             return vector
         weight = self.projection
-        return vector * weight if weight.ndim == 1 else vector @ weight
+        if double:
+            vector, weight = vector.astype(np.float64), weight.astype(np.float64)
+        out = vector * weight if weight.ndim == 1 else vector @ weight
+        return out.astype(np.float32, copy=False)
 
     @property
     def name(self) -> str:

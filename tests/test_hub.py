@@ -317,6 +317,16 @@ def test_failures_of_the_network_are_one_sentence(saved, monkeypatch, tmp_path):
         push(saved[1], "decoder")
 
 
+def test_a_server_that_is_not_there_is_said(saved, monkeypatch, tmp_path):
+    real = huggingface_hub.HfApi
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(
+        huggingface_hub, "HfApi", lambda token: real("http://127.0.0.1:9", token=token)
+    )
+    with pytest.raises(NeurovisError, match=r"could not be uploaded \(\w+: "):
+        push(shutil.copytree(saved[1], tmp_path / "copy"), "somebody/decoder", token="t")
+
+
 def test_damaged_and_foreign_folders_are_refused(saved, tmp_path):
     def changed(change):
         copy = shutil.copytree(saved[1], tmp_path / f"copy{len(list(tmp_path.iterdir()))}")

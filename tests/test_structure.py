@@ -32,8 +32,8 @@ brain world datasets
 losses
 batches targets prepare imports
 log experiment evaluate step checkpoint device confidence
-adapt ensemble card pretrained
-hub
+adapt ensemble card pretrained galleries
+hub retrieve
 predict
 train listing
 demo

@@ -15,9 +15,9 @@ import numpy as np
 
 from neurovis.config import build
 from neurovis.errors import NeurovisError, UsageError, unknown
-from neurovis.galleries import Found, Gallery, combine, open_gallery, search, search_faiss
 from neurovis.metrics import scoring
 from neurovis.records import Embeddings, Prediction, Score, Split
+from neurovis.search import Found, Gallery, combine, open_gallery, search, search_faiss
 from neurovis.spaces import Space, run_space
 from neurovis.store import write_h5
 

@@ -32,7 +32,7 @@ brain world datasets
 losses
 batches targets prepare imports
 log experiment evaluate step checkpoint device confidence
-adapt ensemble card pretrained galleries
+adapt ensemble card pretrained search
 hub retrieve
 predict
 train listing

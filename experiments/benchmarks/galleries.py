@@ -2,7 +2,7 @@
 
 Writes a gallery of float16 vectors to a temporary file (1.5 GB at the defaults), then finds the ten most
 similar items and the rank of the shown one for some queries: with one whole float32 matrix in numpy, as
-a plain script would, and with ``neurovis.galleries.search``. Each runs in a process of its own whose peak
+a plain script would, and with ``neurovis.search.search``. Each runs in a process of its own whose peak
 memory is measured, after the file was read once, so that both find it in the system's cache. Both answers
 are compared. With FAISS installed its flat index is a third row.
 """
@@ -52,7 +52,7 @@ def naive(folder: Path, query: np.ndarray, shown: np.ndarray) -> tuple[np.ndarra
 
 def blockwise(folder: Path, query: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The library's search."""
-    from neurovis.galleries import open_gallery, search
+    from neurovis.search import open_gallery, search
 
     with open_gallery(folder / "gallery.npy") as gallery:
         found = search(query, gallery, K, shown)
@@ -61,7 +61,7 @@ def blockwise(folder: Path, query: np.ndarray, shown: np.ndarray) -> tuple[np.nd
 
 def faiss(folder: Path, query: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """FAISS's flat index, which is built first; it gives no ranks."""
-    from neurovis.galleries import open_gallery, search_faiss
+    from neurovis.search import open_gallery, search_faiss
 
     with open_gallery(folder / "gallery.npy") as gallery:
         found = search_faiss(query, gallery, K)
@@ -95,7 +95,7 @@ class Watch:
 
 def run(folder: Path, way: str) -> None:
     """Measure one way in this process; prints JSON."""
-    import neurovis.galleries  # noqa: F401 - imports are not what is measured
+    import neurovis.search  # noqa: F401 - imports are not what is measured
 
     with np.load(folder / "query.npz") as data:
         query, shown = data["query"], data["shown"]

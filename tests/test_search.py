@@ -14,10 +14,10 @@ from test_train import experiment
 
 from neurovis import cli, train
 from neurovis.errors import NeurovisError, UsageError
-from neurovis.galleries import Gallery, combine, open_gallery, search, search_faiss
 from neurovis.metrics.retrieval import unit_rows
 from neurovis.records import Embeddings, Prediction
 from neurovis.retrieve import Query, retrieve, text_vectors
+from neurovis.search import Gallery, combine, open_gallery, search, search_faiss
 from neurovis.spaces import Space, run_space
 from neurovis.store import read_h5, write_h5
 

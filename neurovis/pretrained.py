@@ -138,7 +138,10 @@ class Pretrained:
         own = {k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{who}/")}
         if not own:
             raise NeurovisError(f"{path}: no weights of subject {who!r}; save the model anew.")
-        return self.brain.build(shape).load(own)
+        model = self.brain.build(shape)
+        for name, value in own.items():
+            setattr(model, f"{name}_", value.numpy())
+        return model
 
     def predict(
         self,

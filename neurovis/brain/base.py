@@ -105,7 +105,8 @@ class BrainEncoder(Family, family="brain"):
 
         Returns
         -------
-        torch.nn.Module, or a closed-form model with ``fit`` and ``predict``
+        torch.nn.Module, or a closed-form model with ``fit``, ``predict`` and ``tensors``; the latter
+        names what was fitted: ``coef`` for the attribute ``coef_``
         """
         raise NotImplementedError
 

@@ -195,8 +195,3 @@ class RidgeModel:
             "coef": torch.from_numpy(self.coef_),
             "intercept": torch.from_numpy(self.intercept_),
         }
-
-    def load(self, tensors: dict[str, Any]) -> RidgeModel:
-        """Take the weights that `tensors` gave."""
-        self.coef_, self.intercept_ = (tensors[k].numpy() for k in ("coef", "intercept"))
-        return self

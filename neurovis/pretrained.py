@@ -109,8 +109,14 @@ class Pretrained:
             return
         import torch
 
+        projection = config.get("projection", "linear")
+        if projection not in ("linear", "scale", "none"):
+            raise NeurovisError(
+                f"{folder / 'config.yaml'}: projection {projection!r} joins the targets, expected linear, "
+                "scale or none; a model with one map per target can be loaded."
+            )
         tower = self.brain.build(self.shape)
-        self._model = decoder(tower, self.shape.outputs, config.get("projection", "linear"))
+        self._model = decoder(tower, self.shape.outputs, projection)
         try:
             self._model.load_state_dict(tensors)
         except RuntimeError as error:

@@ -154,6 +154,7 @@ def text_vectors(encoder: str | dict[str, Any], texts: list[str]) -> np.ndarray:
     """
     import open_clip
     import torch
+    from safetensors import SafetensorError
 
     from neurovis.images import encoder as encoder_of
     from neurovis.images.networks import OpenClip
@@ -173,8 +174,14 @@ def text_vectors(encoder: str | dict[str, Any], texts: list[str]) -> np.ndarray:
             "vector in that space as --text-vector."
         )
     name, options = config._source(open_clip)
-    model = open_clip.create_model(name, require_pretrained=True, weights_only=True, **options)
-    tokens = open_clip.get_tokenizer(name)(texts)
+    try:
+        model = open_clip.create_model(name, require_pretrained=True, weights_only=True, **options)
+        tokens = open_clip.get_tokenizer(name)(texts)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise NeurovisError(
+            f"text: the text tower of {label!r} could not be loaded ({' '.join(str(error).split())[:200]}); "
+            "run once where there is a network, or give --text-vector."
+        ) from error
     with torch.inference_mode():
         return model.eval().encode_text(tokens, normalize=False).float().numpy()
 

@@ -351,6 +351,7 @@ def test_damaged_and_foreign_folders_are_refused(saved, tmp_path):
     foreign = {"name": "os:PathLike"}
     assert "code that a folder names is not imported" in changed(config(brain=foreign))
     assert "did you mean 'conv'" in changed(config(brain="cnov"))
+    assert "joins the targets" in changed(config(projection={"name": "adapter"}))
     assert "weights do not fit the tower 'conv'" in changed(weights)
     shape = lambda f: write_json(f / "shape.json", {"n_times": 3})  # noqa: E731
     assert "shape.json: damaged" in changed(shape)

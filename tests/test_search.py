@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -182,8 +183,6 @@ def test_faiss_finds_the_same():
 
 
 def test_without_faiss_the_error_names_the_extra(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "faiss", None)
     query, vector, _ = data()
     with pytest.raises(NeurovisError, match=r'pip install "neurovis\[faiss\]"'):
@@ -343,6 +342,7 @@ def test_text_vectors_are_encode_text(tmp_path):
     for wrong in (f"open_clip:local-dir:{folder}@0.5", {"name": "antigravity:Encoder"}, "gabor"):
         with pytest.raises(NeurovisError, match="expected an open_clip encoder at its own output"):
             text_vectors(wrong, ["a dog"])
-    import sys
-
     assert "antigravity" not in sys.modules
+    (folder / "open_clip_model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(NeurovisError, match=r"could not be loaded .*give --text-vector"):
+        text_vectors(f"open_clip:local-dir:{folder}", ["a dog"])

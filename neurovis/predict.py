@@ -62,11 +62,12 @@ class Rows:
         return fingerprint([[subject, rows] for subject, rows in self.items])
 
 
-def test_rows(recordings: Recordings, split: Split, options: Predict, seed: int) -> Rows:
+def test_rows(recordings: Recordings, split: Split, options: Predict, seed: int = 0) -> Rows:
     """Choose which test trials are averaged: the same rows for every system.
 
     All single trials; then, for each number of repeats k, `draws` random choices of k per image and
-    subject, and one choice where k is the number that all images have.
+    subject, and one choice where k is the number that all images have. They do not depend on the seed of
+    training, so that several can be compared and averaged.
     """
     items, images = recordings.items(split, "test", single=True)
     if not items:

@@ -160,8 +160,7 @@ def systems(setup: Setup) -> Iterator[tuple[str, Any]]:
     from neurovis import predict
 
     experiment, split, first = setup.experiment, setup.split, setup.world.first
-    # the same rows whatever the seed of training, so that seeds can be compared and averaged
-    rows = predict.test_rows(setup.recordings, split, experiment.predict, 0)
+    rows = predict.test_rows(setup.recordings, split, experiment.predict)
     if not experiment.brain.closed_form:
         model = fit(setup, "tower")
         yield "tower", predict.tower(setup, model, rows)

@@ -62,7 +62,7 @@ class Rows:
         return fingerprint([[subject, rows] for subject, rows in self.items])
 
 
-def test_rows(recordings: Recordings, split: Split, options: Predict, seed: int = 0) -> Rows:
+def test_rows(recordings: Recordings, split: Split, options: Predict, seed: int) -> Rows:
     """Choose which test trials are averaged: the same rows for every system.
 
     All single trials; then, for each number of repeats k, `draws` random choices of k per image and

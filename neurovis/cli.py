@@ -166,15 +166,45 @@ def _evaluate(options: Options) -> None:
     from neurovis.evaluate import evaluate_prediction, evaluate_run, table
     from neurovis.records import Embeddings, Prediction
 
+    corrected = options.calibrate or options.transductive
     if options.run:
-        scores = evaluate_run(Path(options.run), quiet=options.quiet)
-    elif options.prediction and options.embeddings:
+        run = Path(options.run[0])
+        if len(options.run) > 1:
+            from neurovis.ensemble import ensemble
+
+            run = ensemble(options.run, quiet=options.quiet)
+            print(f"Ensemble: {run}")
+        scores = evaluate_run(run, quiet=options.quiet)
+    elif options.prediction and options.embeddings and not corrected:
         scores = evaluate_prediction(
             Prediction.read(options.prediction), Embeddings.read(options.embeddings)
         )
     else:
-        raise UsageError("evaluate: expected RUN, or --prediction P together with --embeddings E.")
+        raise UsageError(
+            "evaluate: expected RUN, or --prediction P together with --embeddings E; --calibrate and "
+            "--transductive go with a RUN."
+        )
     print(table(scores))
+    if corrected:
+        from neurovis.adapt import adapt_run, adapted_table
+
+        print(adapted_table(adapt_run(run, options.calibrate, options.transductive, options.quiet)))
+
+
+def _retrieve(options: Options) -> None:
+    from neurovis.metrics.table import table
+    from neurovis.retrieve import Query, listed, retrieve
+
+    names = ("prediction", "system", "target", "n_averaged", "text", "text_vector", "weight")
+    query = Query(run=options.run or "", **{name: getattr(options, name) for name in names})
+    found, said, scores = retrieve(
+        query, options.gallery, options.ids, options.k, options.engine, options.out, options.quiet
+    )
+    print(listed(found, said))
+    if scores:
+        print(table(scores))
+    if options.out:
+        print(f"Retrieved: {options.out}")
 
 
 def _report(options: Options) -> None:
@@ -254,6 +284,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         _evaluate,
         "score a run, or a prediction against embeddings",
         "evaluate --prediction prediction.h5 --embeddings embeddings.h5",
+    ),
+    "retrieve": (
+        _retrieve,
+        "find the best images of a large gallery for a run's predictions, words, or both",
+        "retrieve out/runs/demo-0123 --gallery embeddings.h5 --k 5",
     ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),
@@ -368,9 +403,46 @@ def _arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         "--resume", choices=("auto", "never"), default="auto", help="go on from a checkpoint"
     )
     override("train")
-    made["evaluate"].add_argument("run", nargs="?", help="run folder")
+    made["evaluate"].add_argument(
+        "run", nargs="*", help="run folder; several are averaged into an ensemble"
+    )
     made["evaluate"].add_argument("--prediction", help="prediction.h5")
     made["evaluate"].add_argument("--embeddings", help="embeddings.h5")
+    made["evaluate"].add_argument(
+        "--calibrate", default="", help="also learned from validation: mean,csls,temperature"
+    )
+    made["evaluate"].add_argument(
+        "--transductive",
+        default="",
+        help="also using other test rows, reported apart: moments,whiten,csls,one_to_one,whiten+csls",
+    )
+    made["retrieve"].add_argument("run", nargs="?", help="run folder")
+    made["retrieve"].add_argument(
+        "--prediction", default="", help="prediction.h5, instead of a run"
+    )
+    made["retrieve"].add_argument(
+        "--gallery", required=True, help="embeddings.h5 or .npy, float16 or float32; stays on disk"
+    )
+    made["retrieve"].add_argument("--ids", help="image ids of a .npy, one per line")
+    made["retrieve"].add_argument("--k", type=int, default=10, help="images per row (default 10)")
+    made["retrieve"].add_argument("--system", default="tower", help="of the run (default tower)")
+    made["retrieve"].add_argument("--target", default="", help="where there are several")
+    made["retrieve"].add_argument(
+        "--n-averaged", type=int, help="rows of so many trials averaged (default: the most)"
+    )
+    made["retrieve"].add_argument(
+        "--text", default="", help="words, alone or with the brain's part"
+    )
+    made["retrieve"].add_argument(
+        "--text-vector", default="", help="their vector, as .npy or embeddings.h5, instead"
+    )
+    made["retrieve"].add_argument(
+        "--weight", type=float, default=0.5, help="of the words, 0 to 1 (default 0.5)"
+    )
+    made["retrieve"].add_argument(
+        "--engine", default="exact", help="or a FAISS index: Flat, IVF4096,SQfp16 (extra faiss)"
+    )
+    made["retrieve"].add_argument("--out", help="retrieved.h5 to write")
     made["report"].add_argument("run", help="run folder")
     made["report"].add_argument("--out", help="file (default RUN/report.html)")
     made["list"].add_argument(

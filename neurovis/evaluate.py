@@ -21,9 +21,13 @@ from neurovis.metrics import scoring, statistics
 from neurovis.metrics.coverage import confidence, coverage
 from neurovis.metrics.identification import projection_blocks
 from neurovis.metrics.retrieval import best, cosine_blocks, merge_gallery, place, rank, top_credit
+from neurovis.metrics.table import table
 from neurovis.progress import progress, say
 from neurovis.records import Embeddings, Prediction, Score, Split, Stimuli
 from neurovis.store import FORMAT_VERSION, dataset, open_h5, read_json, write_h5, write_json
+
+__all__ = ["About", "Answers", "evaluate_prediction", "evaluate_run", "read_answers", "read_scores"]
+__all__ += ["table"]
 
 SYSTEMS = ("tower", "ridge", "shuffled", "informed_observer", "optimal_observer")
 BEST = 10
@@ -44,6 +48,7 @@ class Answers:
     blocks: Callable[[], Iterable[tuple[slice, np.ndarray]]]
     spread: np.ndarray | None = None
     altered: str = ""
+    pairs: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     @property
     def shown(self) -> np.ndarray:
@@ -79,20 +84,18 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
         a similarity is NaN.
     """
     run = Path(run)
-    folds, stimuli = Split.read_folds(run), Stimuli.read(run / "stimuli.csv")
-    category = _by_category(run, stimuli)
+    answers, about = read_answers(run)
+    category = about.category
     notes: list[str] = []
     scored: dict[tuple[str, str], list[scoring.Scored]] = {}
     covered: list[dict[str, Any]] = []
     per_item: dict[str, np.ndarray] = {}
-    answers = [one for folder in _systems(run) for one in _read_system(run, folder, category)]
     wanted = {one.target for one in answers}
     wanted = "all" if "all" in wanted else min(wanted - {""}, default="")
     for one in progress(answers, desc="scoring", quiet=quiet, unit="system"):
-        _refuse_training(one, folds)
-        gallery = _gallery_text(one.gallery, stimuli, folds, category) + one.altered
         try:
-            results, items, curves = _score(one, category, gallery, _protocol(folds), notes)
+            gallery = about.gallery(one)
+            results, items, curves = _score(one, category, gallery, about.protocol, notes)
         except NeurovisError as error:
             raise NeurovisError(f"{one.source}: {error}") from error
         scored[one.system, one.target] = results
@@ -190,6 +193,36 @@ def _entry(score: Score) -> dict[str, Any]:
 # ---- reading a run -----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False)
+class About:
+    """What all scores of a run share: its folds, its stimuli, whether the gallery is categories."""
+
+    folds: tuple[Split, ...]
+    stimuli: Stimuli
+    category: bool
+
+    @property
+    def protocol(self) -> str:
+        """The splits' protocol in words."""
+        return _protocol(self.folds)
+
+    def gallery(self, one: Answers) -> str:
+        """The gallery of one system in words."""
+        text = _gallery_text(one.gallery, self.stimuli, self.folds, self.category)
+        return text + one.altered
+
+
+def read_answers(run: Path) -> tuple[list[Answers], About]:
+    """What every system of a run says of the test rows; rows that no fold tests are refused."""
+    folds, stimuli = Split.read_folds(run), Stimuli.read(run / "stimuli.csv")
+    about = About(folds, stimuli, _by_category(run, stimuli))
+    systems = _systems(run)
+    answers = [one for folder in systems for one in _read_system(run, folder, about.category)]
+    for one in answers:
+        _refuse_training(one, folds)
+    return answers, about
+
+
 def _systems(run: Path) -> list[Path]:
     folders = [p for p in (run / "systems").glob("*") if p.is_dir() and not p.name.startswith(".")]
     if not folders:
@@ -271,7 +304,8 @@ def _answers(
     for target, some in chosen.items():
         about["spread"] = (prediction.spread or {}).get(target)
         about["altered"] = said[target]
-        yield Answers(system, target, blocks=lambda some=some: blocks_of(some), **about)
+        blocks = lambda some=some: blocks_of(some)  # noqa: E731
+        yield Answers(system, target, blocks=blocks, pairs=tuple(some), **about)
 
 
 def _refuse_training(one: Answers, folds: tuple[Split, ...]) -> None:
@@ -417,89 +451,3 @@ def _single_trials(one: Answers, above: np.ndarray, tied: np.ndarray) -> dict[st
     values |= {f"top{k}": top_credit(above, tied, k)[rows] for k in (1, 5)}
     mean = {name: np.bincount(code.ravel(), value) / n for name, value in values.items()}
     return {"image": pair[:, 0], "subject": pair[:, 1], "n": n, **mean}
-
-
-# ---- the table ---------------------------------------------------------------------------------
-
-
-PERCENT = ("top", "way")
-
-
-def _number(name: str, value: float) -> str:
-    if name == "median_rank":
-        return f"{value:.1f}"
-    return f"{100 * value:.1f}" if any(part in name for part in PERCENT) else f"{value:.3f}"
-
-
-def _cell(score: Score, ratio: bool = False) -> str:
-    name = "" if ratio else score.name
-    low, high = _number(name, score.low), _number(name, score.high)
-    return f"{_number(name, score.value)} [{low}, {high}]"
-
-
-def table(scores: list[Score]) -> str:
-    """A table for the terminal: systems by metric, subjects one by one, comparisons, control.
-
-    Parameters
-    ----------
-    scores : list of Score
-        From `evaluate_run`, `evaluate_prediction` or `read_scores`.
-
-    Returns
-    -------
-    str
-    """
-    plain = [s for s in scores if "comparison" not in s.about]
-    observers = [s for s in plain if not s.about["target"]]
-    lines: list[str] = []
-    for target in dict.fromkeys(s.about["target"] for s in plain if s.about["target"]) or [""]:
-        some = [s for s in plain if s.about["target"] == target]
-        first = (some + observers)[0]
-        lines.append(f"target {target}: {first.gallery}")
-        lines.append(f"protocol {first.protocol}; 95 % intervals; shares in %")
-        levels = sorted({s.about["n_averaged"] for s in some}, reverse=True)
-        for n_averaged in levels:
-            here = [
-                s for s in some + observers * bool(target) if s.about["n_averaged"] == n_averaged
-            ]
-            by_subject = n_averaged in (levels[0], 1)
-            lines += [*_block(here, n_averaged, by_subject), ""]
-    chosen = scoring.headline(plain)
-    for score in scores:
-        spoken = all(score.about[k] == chosen[k] for k in ("target", "n_averaged", "subject"))
-        if "comparison" in score.about and spoken and score.name in ("top1", "top5", "auc"):
-            what = score.about["comparison"]
-            lines.append(f"{what}, {score.name}: {_cell(score, ratio='/' in what)}")
-    control = scoring.check_control(plain)
-    if control:
-        state = "at chance" if control["at_chance"] else "NOT at chance: look for a leak"
-        lines.append(
-            f"shuffled-label control {state}: {control['metric']} {control['value']:.3f} "
-            f"[{control['low']:.3f}, {control['high']:.3f}], chance {control['chance']:.3f}"
-        )
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _block(scores: list[Score], n_averaged: int, by_subject: bool) -> list[str]:
-    """Lines for one target and number of averaged trials; intervals of the first two metrics."""
-    pooled = [s for s in scores if s.about["subject"] == "all"]
-    names = list(dict.fromkeys(s.name for s in pooled))
-    unit = {"image": "images", "trial": "trials"}[pooled[0].about["resampled"]]
-    kind = "single trials" if n_averaged == 1 else f"mean of {n_averaged} trials"
-    chance = {s.name: _number(s.name, s.chance) for s in pooled}
-    rows = [["", *names], ["chance", *(chance[name] for name in names)]]
-    for system in dict.fromkeys(s.about["system"] for s in pooled):
-        own = [s for s in scores if s.about["system"] == system]
-        subjects = list(dict.fromkeys(s.about["subject"] for s in own))
-        apart = by_subject and system in ("tower", "prediction") and len(subjects) > 2
-        for subject in subjects if apart else ["all"]:
-            cells = {
-                s.name: _cell(s) if s.name in names[:2] else _number(s.name, s.value)
-                for s in own
-                if s.about["subject"] == subject
-            }
-            label = system if subject == "all" else f"  subject {subject}"
-            rows.append([label, *(cells.get(name, "-") for name in names)])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
-    return [f"{kind}, n = {pooled[0].n} {unit}", *lines]

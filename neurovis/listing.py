@@ -64,6 +64,8 @@ OPTIONAL = {
     "pybv": "formats",
     "eeglabio": "formats",
     "tensorboard": "log",
+    "torchmetrics": "metrics",
+    "faiss-cpu": "faiss",
 }
 
 

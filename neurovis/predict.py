@@ -56,12 +56,18 @@ class Rows:
         """Number of trials of each row."""
         return np.array([len(rows) for _, rows in self.items])
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the trials behind every row."""
+        return fingerprint([[subject, rows] for subject, rows in self.items])
+
 
 def test_rows(recordings: Recordings, split: Split, options: Predict, seed: int) -> Rows:
     """Choose which test trials are averaged: the same rows for every system.
 
     All single trials; then, for each number of repeats k, `draws` random choices of k per image and
-    subject, and one choice where k is the number that all images have.
+    subject, and one choice where k is the number that all images have. They do not depend on the seed of
+    training, so that several can be compared and averaged.
     """
     items, images = recordings.items(split, "test", single=True)
     if not items:
@@ -209,6 +215,11 @@ def hold(setup: Setup, model: Any, system: str, items: list[Item], fold: Any = N
         return
     vector = {k: said[k] for k in model.names}
     _prediction(setup, vector, rows, spread).write(_held_path(setup, system))
+    encoders = {name: found.encoder for name, found in setup.vectors.items()}
+    for name in model.names:
+        about = encoders.get(name, {"name": "joint", "targets": encoders})
+        seen = Embeddings(_gallery(setup, model, name, np.unique(image)), np.unique(image), about)
+        seen.write(_held_path(setup, system).with_suffix("") / f"{name}.h5")
     train = model.starting(setup.truth(np.array(setup.split.train)))
     use = rows.n_averaged > 1 if several else rows.n_averaged == 1
     if min(use.sum(), len(setup.split.train)) > 1:
@@ -234,9 +245,8 @@ def _prediction(
     setup: Setup, vector: dict[str, np.ndarray], rows: Rows, spread: dict | None = None
 ) -> Prediction:
     model = fingerprint(setup.experiment)
-    return Prediction(
-        vector, rows.image, rows.subject, rows.n_averaged, rows.recording, model, spread
-    )
+    columns = (rows.image, rows.subject, rows.n_averaged, rows.recording)
+    return Prediction(vector, *columns, model, spread, rows.fingerprint)
 
 
 def closed_form(
@@ -338,12 +348,36 @@ def finish(setup: Setup, parts: dict[str, list]) -> None:
     shown = np.unique(np.concatenate([p.image for p in parts["tower"]]))
     for name, found in setup.vectors.items():
         Embeddings(found.at(shown), shown, found.encoder).write(folder / "gallery" / f"{name}.h5")
+        found.space.write(folder / "spaces" / f"{name}.safetensors")
+    _signals(setup)
     recordings.stimuli.write(folder / "stimuli.csv")
     hierarchy = recordings.folder / "hierarchy.json"
     if hierarchy.is_file():
         write_json(folder / "hierarchy.json", json.loads(hierarchy.read_text(encoding="utf-8")))
     _pictures(setup, shown)
     _evoked(setup)
+
+
+def _signals(setup: Setup) -> None:
+    """Keep what signals must be like for the model: rate, window, channels, preprocessing."""
+    import yaml
+
+    recordings, first = setup.recordings, setup.recordings.trials[0]
+    shape = recordings.shape({k: v.vector.shape[1] for k, v in setup.vectors.items()})
+    if not (setup.folder / "shape.json").is_file():
+        save_shape(setup, shape)
+    made = yaml.safe_load((recordings.folder / "config.yaml").read_text(encoding="utf-8"))
+    names, has = np.array(recordings.channel_name), recordings.present
+    data = {
+        "dataset": str(made.get("name", "")),
+        "preprocessing": made,
+        "modality": first.modality,
+        "unit": first.unit,
+        "channels": {who: names[row].tolist() for who, row in zip(recordings.subjects, has)},
+    }
+    write_json(
+        setup.folder / "signals.json", {"format": "neurovis-signals", "format_version": 1, **data}
+    )
 
 
 def _joined(blocks: list[Prediction]) -> Prediction:
@@ -354,7 +388,8 @@ def _joined(blocks: list[Prediction]) -> Prediction:
     spread = None
     if all(b.spread for b in blocks):
         spread = {k: np.concatenate([b.spread[k] for b in blocks]) for k in first.spread}
-    return Prediction(vector, **columns, model=first.model, spread=spread)
+    rows = first.rows if len(blocks) == 1 else fingerprint([b.rows for b in blocks])
+    return Prediction(vector, **columns, model=first.model, spread=spread, rows=rows)
 
 
 def _reconstructions(setup: Setup, system: str, prediction: Prediction) -> None:

@@ -722,6 +722,8 @@ class Prediction:
     spread : dict of array (row,), optional
         Per target, and ``all`` for their sum: the temperature, fitted on validation data, at which
         softmax(cosine / spread) over a gallery is the probability of each image.
+    rows : str
+        Fingerprint of the trials behind each row; empty where it is not known.
     """
 
     vector: dict[str, np.ndarray]
@@ -731,6 +733,7 @@ class Prediction:
     recording: np.ndarray | None = None
     model: str = ""
     spread: dict[str, np.ndarray] | None = None
+    rows: str = ""
 
     def __post_init__(self):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
@@ -793,7 +796,8 @@ class Prediction:
                     f"{path}: dataset {missing[0]!r} is missing; make the file anew."
                 )
             spread = {k: dataset(path, file["spread"], k)[()] for k in file.get("spread", ())}
-            return cls(vector, **data, model=str(file.attrs.get("model", "")), spread=spread)
+            about = {name: str(file.attrs.get(name, "")) for name in ("model", "rows")}
+            return cls(vector, **data, **about, spread=spread)
 
     def write(self, path: str | Path) -> None:
         """Write ``prediction.h5`` atomically."""
@@ -801,7 +805,8 @@ class Prediction:
         data |= {f"spread/{k}": v for k, v in (self.spread or {}).items()}
         for name in ("image", "subject", "n_averaged", "recording"):
             data[name] = getattr(self, name)
-        write_h5(path, "neurovis-prediction", data, model=self.model)
+        rows = {"rows": self.rows} if self.rows else {}
+        write_h5(path, "neurovis-prediction", data, model=self.model, **rows)
 
 
 @dataclass(frozen=True, eq=False)

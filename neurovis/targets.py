@@ -6,6 +6,7 @@ components and scales are estimated on training images alone.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from neurovis.config import Config, added, how, to_dict
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.images.views import Fovea, View, Viewed
 from neurovis.records import Embeddings, Split, Stimuli
+from neurovis.spaces import Aimed, Space
 
 
 class Adaptive(Config):
@@ -173,8 +175,9 @@ class Target(Config):
         if self.trained:
             views = self.adaptive.views if self.adaptive else self.views
             about |= {"trained": [view.label for view in views], "gallery": self.gallery}
-        projected = self._project(vector, reference, centre)
-        return Embeddings(projected, stimuli.image, {**found.encoder, "target": about})
+        encoder = {**found.encoder, "target": about}
+        space = replace(self.space(reference, centre), encoder=encoder)
+        return Aimed(space.apply(vector), stimuli.image, encoder, space)
 
     def _found(
         self, views: tuple[View, ...], stimuli: Stimuli, out: Path, quiet: bool
@@ -216,16 +219,24 @@ class Target(Config):
         config = encoder(self.encoder)
         return config.pictures(vectors) if config.invertible else None
 
-    def _project(
-        self, vector: np.ndarray, reference: np.ndarray, centre: np.ndarray | None = None
-    ) -> np.ndarray:
+    def space(self, reference: np.ndarray, centre: np.ndarray | None = None) -> Space:
+        """What is learned from training images.
+
+        Parameters
+        ----------
+        reference : array (image, dim)
+            Vectors of the training images.
+        centre : array (dim,), optional
+            Instead of their mean.
+        """
         if not self.centre and self.components is None:
-            return vector
+            return Space()
         middle = reference.mean(0, dtype=np.float64)
-        vector, reference = vector - (middle if centre is None else centre), reference - middle
+        reference = reference - middle
+        centre = middle if centre is None else centre
         if self.components is None:
             scale = np.sqrt((reference**2).sum(1).mean() / reference.shape[1]) or 1.0
-            return (vector / scale).astype(np.float32)
+            return Space(centre, scale=scale)
         if self.components > min(len(reference) - 1, reference.shape[1]):
             raise NeurovisError(
                 f"targets.components: expected at most {min(len(reference) - 1, reference.shape[1])} "
@@ -234,10 +245,9 @@ class Target(Config):
         _, size, basis = np.linalg.svd(reference, full_matrices=False)
         size, basis = size[: self.components], basis[: self.components]
         deviation = size / np.sqrt(len(reference) - 1)
-        out = vector @ basis.T / deviation**self.whiten
         # unit mean variance, so that regression losses weigh the same for every encoder
         spread = np.sqrt(((deviation ** (1 - self.whiten)) ** 2).mean())
-        return (out / spread).astype(np.float32)
+        return Space(centre, basis, deviation**self.whiten, spread)
 
 
 def _flat(vector: np.ndarray) -> np.ndarray:

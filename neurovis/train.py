@@ -178,7 +178,7 @@ def systems(setup: Setup) -> Iterator[tuple[str, Any]]:
     from neurovis import predict
 
     experiment, split, first = setup.experiment, setup.split, setup.world.first
-    rows = predict.test_rows(setup.recordings, split, experiment.predict, experiment.seed)
+    rows = predict.test_rows(setup.recordings, split, experiment.predict, 0)
     if not experiment.brain.closed_form:
         model = fit(setup, "tower")
         yield "tower", predict.tower(setup, model, rows)

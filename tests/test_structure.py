@@ -26,12 +26,15 @@ config
 parallel store safe_pickle watch
 distributed
 records arrays manifest norms
+spaces
 signals images decoder metrics report fetch
 brain world datasets joint
 losses
 batches targets prepare imports
 levels
 log experiment evaluate step checkpoint device confidence
+adapt ensemble card pretrained search
+hub retrieve
 predict
 train listing
 sweep

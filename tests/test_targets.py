@@ -68,7 +68,7 @@ def test_training_images_are_centred_with_unit_mean_variance(options, tmp_path):
 @given(st.integers(1, DIM), st.sampled_from([0.0, 0.3, 1.0]), st.integers(0, 99))
 def test_components_are_those_of_scikit_learn(components, whiten, seed):
     vector = raw(seed).astype(np.float64)
-    out = Target(components=components, whiten=whiten)._project(vector, vector[:SEEN])
+    out = Target(components=components, whiten=whiten).space(vector[:SEEN]).apply(vector)
     model = PCA(components).fit(vector[:SEEN])
     deviation = np.sqrt(model.explained_variance_)
     expected = model.transform(vector) / deviation**whiten

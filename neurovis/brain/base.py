@@ -73,7 +73,8 @@ class Shape:
             "tmin": self.tmin,
             "channel_name": list(self.channel_name),
             "channel_type": list(self.channel_type),
-            "channel_position": np.round(position.astype(float), 6).tolist(),
+            # every digit: towers are built from positions again, and must be the same
+            "channel_position": position.astype(float).tolist(),
             "subjects": list(self.subjects),
             "outputs": self.outputs,
         }
@@ -104,7 +105,8 @@ class BrainEncoder(Family, family="brain"):
 
         Returns
         -------
-        torch.nn.Module, or a closed-form model with ``fit`` and ``predict``
+        torch.nn.Module, or a closed-form model with ``fit``, ``predict`` and ``tensors``; the latter
+        names what was fitted: ``coef`` for the attribute ``coef_``
         """
         raise NotImplementedError
 

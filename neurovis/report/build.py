@@ -14,6 +14,7 @@ from neurovis import __version__
 from neurovis.progress import progress
 from neurovis.report import (
     account,
+    adapted,
     coverage,
     evoked,
     headline,
@@ -86,6 +87,7 @@ def parts(
         ("training", "Training", lambda: sections.training(material)),
         ("comparisons", "Comparisons and control", lambda: sections.comparisons(material)),
         ("scores", "All scores", lambda: sections.metrics(material)),
+        ("corrected", "Corrected at test time", lambda: adapted.adapted(material)),
         ("protocol", "Protocol", lambda: account.protocol(material)),
         ("versions", "Versions", lambda: account.versions(material)),
         ("reproduce", "How to reproduce it", lambda: account.reproduce(material)),

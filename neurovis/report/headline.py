@@ -11,7 +11,7 @@ from neurovis.report.markup import THIN, Markup, count, el, number, percent, plu
 from neurovis.report.material import ROLES, Material, named
 from neurovis.report.plots import css
 
-PLAIN = ("median_rank", "relative_rank", "auc")
+PLAIN = ("median_rank", "relative_rank", "auc", "nll")
 METRICS = {
     "median_rank": "Median rank (0 is best)",
     "relative_rank": "Relative rank (0 is best)",

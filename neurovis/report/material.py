@@ -129,6 +129,8 @@ class Material:
     head : dict
         ``scores.json`` without its scores.
     scores, comparisons : list of Score
+    adapted : list of Score
+        After corrections at test time; never part of the headline.
     stimuli : Stimuli
     folds : tuple of Split
     retrieved : Retrieved or None
@@ -162,6 +164,7 @@ class Material:
     config: dict[str, Any]
     config_text: str
     provenance: dict[str, Any]
+    adapted: tuple[Score, ...] = ()
 
     @property
     def category(self) -> bool:
@@ -269,6 +272,7 @@ def read(run: Path) -> Material:
         config=config,
         config_text=text,
         provenance=read_json(provenance) if provenance.is_file() else {},
+        adapted=_adapted(run / "adapted.json"),
     )
 
 
@@ -283,6 +287,17 @@ def _hierarchy(path: Path) -> dict[str, tuple[str, str]]:
             f"{path}: expected {{concept: [superclass, family]}}, found something else; make it anew."
         )
     return {concept: tuple(place) for concept, place in data.items()}
+
+
+def _adapted(path: Path) -> tuple[Score, ...]:
+    if not path.is_file():
+        return ()
+    entries = read_json(path, "neurovis-adapted").get("scores")
+    scores = tuple(map(Score.from_dict, entries)) if isinstance(entries, list) else ()
+    needed = {"adaptation", "transductive", "metric", "system", "target", "n_averaged", "subject"}
+    if not scores or not all(needed <= score.about.keys() for score in scores):
+        raise NeurovisError(f"{path}: expected corrected scores; run neurovis evaluate again.")
+    return scores
 
 
 def _config(path: Path) -> tuple[dict[str, Any], str]:

@@ -332,9 +332,9 @@ def _arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     made["evaluate"].add_argument("--embeddings", help="embeddings.h5")
     made["report"].add_argument("run", help="run folder")
     made["report"].add_argument("--out", help="file (default RUN/report.html)")
-    made["list"].add_argument(
-        "family", choices=("datasets", "images", "brain", "losses", "metrics", "generators")
-    )
+    kinds = ("datasets", "images", "brain", "losses", "metrics", "generators")
+    kinds += ("subjects", "protocols", "augmentations")
+    made["list"].add_argument("family", choices=kinds)
     made["list"].add_argument("pattern", nargs="?", default="*", help='such as "*conv*"')
     made["list"].add_argument(
         "--out", default=".", help="where prepared datasets are looked for (default .)"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurovis import galleries
 from neurovis.batches import Item, Recordings, shuffled
 from neurovis.brain.base import REGRESSION
 from neurovis.confidence import calibrated
@@ -140,7 +141,8 @@ def tower(setup: Setup, model: Any, rows: Rows, system: str = "tower") -> Predic
     shown = np.unique(rows.image)
     if not setup.fold and setup.experiment.projection != "none" and setup.world.first:
         for name, found in setup.vectors.items():
-            path = setup.folder / "systems" / system / "gallery" / f"{name}.h5"
+            place = setup.folder / "systems" / system / (setup.gallery or "gallery")
+            path = place / f"{name}.h5"
             Embeddings(_gallery(setup, model, name, shown), shown, found.encoder).write(path)
     return _prediction(setup, vector, rows, spread)
 
@@ -210,11 +212,13 @@ def hold(setup: Setup, model: Any, system: str, items: list[Item], fold: Any = N
     use = rows.n_averaged > 1 if several else rows.n_averaged == 1
     if min(use.sum(), len(setup.split.train)) > 1:
         norms = {k: Norms.of(train[k.partition("@")[0]], v[use]) for k, v in said.items()}
-        write_norms(setup.folder / "systems" / system / f"norms{setup.fold}.safetensors", norms)
+        write_norms(
+            setup.folder / "systems" / system / f"norms{setup.fold}{setup.part}.safetensors", norms
+        )
 
 
 def _held_path(setup: Setup, system: str) -> Any:
-    return setup.folder / "systems" / system / f"validation{setup.fold}.h5"
+    return setup.folder / "systems" / system / f"validation{setup.fold}{setup.part}.h5"
 
 
 def _singles(rows: Rows) -> list[Item]:
@@ -230,7 +234,10 @@ def _averaged(single: np.ndarray, rows: Rows) -> np.ndarray:
 def _prediction(
     setup: Setup, vector: dict[str, np.ndarray], rows: Rows, spread: dict | None = None
 ) -> Prediction:
-    model = fingerprint(setup.experiment)
+    # a prediction that was selected on test says so wherever it goes
+    model = "; ".join(
+        filter(None, [fingerprint(setup.experiment), setup.experiment.protocol.about])
+    )
     return Prediction(
         vector, rows.image, rows.subject, rows.n_averaged, rows.recording, model, spread
     )
@@ -244,14 +251,9 @@ def closed_form(
     It needs no early stopping, so the validation images train it too: the baseline sees all that
     the tower sees.
     """
-    recordings, split = setup.recordings, setup.split
-    items, images = recordings.items(split, "train")
-    more, more_images = recordings.items(split, "validation")
-    items, images = items + more, np.concatenate([images, more_images])
-    if shuffle:
-        images = shuffled(images, items, recordings, split, setup.experiment.seed)
+    recordings = setup.recordings
     widths = {k: v.vector.shape[1] for k, v in setup.vectors.items()}
-    truth = np.concatenate(list(setup.truth(images).values()), axis=1)
+    items, truth = examples_of(setup, shuffle)
     out = np.empty((len(rows.items), truth.shape[1]), np.float32)
     weights = {}
     subjects = range(len(recordings.subjects))
@@ -260,6 +262,11 @@ def closed_form(
         asked = [i for i, (subject, _) in enumerate(rows.items) if subject == number]
         if not asked:
             continue
+        if not mine:
+            raise NeurovisError(
+                f"sub-{recordings.subjects[number]}/trials.h5: expected training trials for {system}, "
+                "found none; leave the subject out of data.subjects."
+            )
         keep = recordings.present[number]
         signal = recordings.averages([items[i] for i in mine])[:, keep]
         model = brain.build(recordings.shape_of(number, widths)).fit(signal, truth[mine])
@@ -269,8 +276,27 @@ def closed_form(
             out[block] = model.predict(signal)
         tensors = model.tensors().items()
         weights |= {f"{recordings.subjects[number]}/{k}": v for k, v in tensors}
-    path = setup.folder / "systems" / system / f"model{setup.fold}.safetensors"
-    save_tensors(path, weights, brain=brain.component)
+    return closed(setup, brain, system, weights, out, rows)
+
+
+def examples_of(setup: Setup, shuffle: bool) -> tuple[list[Item], np.ndarray]:
+    """Items of training and validation images, and targets side by side: (item, dim)."""
+    recordings, split = setup.recordings, setup.split
+    items, images = recordings.items(split, "train")
+    more, more_images = recordings.items(split, "validation")
+    items, images = items + more, np.concatenate([images, more_images])
+    if shuffle:
+        images = shuffled(images, items, recordings, split, setup.experiment.seed)
+    return items, np.concatenate(list(setup.truth(images).values()), axis=1)
+
+
+def closed(
+    setup: Setup, brain: Any, system: str, weights: dict, out: np.ndarray, rows: Rows
+) -> Prediction:
+    """Keep a closed form's weights; its prediction, cut into targets."""
+    name = f"model{setup.fold}{setup.part}.safetensors"
+    save_tensors(setup.folder / "systems" / system / name, weights, brain=brain.component)
+    widths = {k: v.vector.shape[1] for k, v in setup.vectors.items()}
     parts = np.split(out, np.cumsum(list(widths.values()))[:-1], axis=1)
     return _prediction(setup, dict(zip(widths, parts)), rows)
 
@@ -293,7 +319,7 @@ def limits(setup: Setup, rows: Rows) -> Iterator[tuple[str, dict[str, np.ndarray
     for number, path in enumerate(truths):
         say(f"observers of sub-{recordings.subjects[number]}", setup.quiet)
         trials = recordings.trials[number]
-        seen = [split.rows(side, trials) for side in ("train", "validation")]
+        seen = [recordings.rows(split, side, number) for side in ("train", "validation")]
         mine = [i for i, (subject, _) in enumerate(rows.items) if subject == number]
         asked = [rows.items[i][1] for i in mine]
         for name, block in observe(trials, path, np.concatenate(seen), asked, gallery).items():
@@ -314,7 +340,7 @@ def limits(setup: Setup, rows: Rows) -> Iterator[tuple[str, dict[str, np.ndarray
 
 def save_shape(setup: Setup, shape: Any) -> None:
     """Keep what the tower was built from beside its weights."""
-    write_json(setup.folder / "shape.json", shape.to_dict())
+    write_json(setup.folder / f"shape{setup.part}.json", shape.to_dict())
 
 
 def finish(setup: Setup, parts: dict[str, list]) -> None:
@@ -325,6 +351,8 @@ def finish(setup: Setup, parts: dict[str, list]) -> None:
         if isinstance(blocks[0], Prediction):
             prediction = _joined(blocks)
             prediction.write(place / "prediction.h5")
+            if (place / "galleries").is_dir():
+                galleries.write(place, [len(block) for block in blocks])
             _reconstructions(setup, system, prediction)
         else:
             write_h5(place / "similarity.h5", "neurovis-similarity", blocks[0])
@@ -426,6 +454,8 @@ def _evoked(setup: Setup) -> None:
         for number, subject in enumerate(recordings.subjects):
             trials = recordings.trials[number]
             rows = np.unique(np.concatenate([s.rows("test", trials) for s in recordings.folds]))
+            if not len(rows):
+                continue
             keep = recordings.present[number]
             total = np.zeros((int(keep.sum()), recordings.n_times))
             square = np.zeros_like(total)

@@ -21,10 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from neurovis import turns
+from neurovis.augment import SubjectMix, augmented, changes, pick
 from neurovis.batches import Examples, Item, Recordings, Timed, ahead, seed_of, shuffled
 from neurovis.checkpoint import Checkpoint
+from neurovis.choice import Choice, average_into, measure_norms, norms, restore, use
 from neurovis.config import build, fingerprint, load_yaml
-from neurovis.decoder import decoder
 from neurovis.device import choose_device, choose_precision, compile_tower
 from neurovis.distributed import ALONE, World, here, job, normalise_together
 from neurovis.errors import NeurovisError
@@ -33,12 +35,14 @@ from neurovis.log import Bar, Log, require_tensorboard
 from neurovis.losses.base import mix_signals
 from neurovis.losses.finite import diverged
 from neurovis.progress import say
+from neurovis.protocols import checked, described
 from neurovis.records import Embeddings, Split
 from neurovis.step import Batch, backward
 from neurovis.store import (
     artefact,
     artefact_path,
     is_complete,
+    load_tensors,
     remove,
     save_tensors,
     sha256,
@@ -51,7 +55,12 @@ CHECKPOINT_SECONDS = 10.0
 
 @dataclass
 class Setup:
-    """What `fit` needs: data on one side, vectors to reach on the other."""
+    """What `fit` needs: data on one side, vectors to reach on the other.
+
+    `part` ends the names of one training's files where there are several, `gallery` is where its
+    projected gallery goes; `tested` judges epochs where test trials do, `begin` is a decoder to go on
+    from.
+    """
 
     experiment: Experiment
     recordings: Recordings
@@ -62,6 +71,10 @@ class Setup:
     device: Any
     quiet: bool
     world: World = ALONE
+    part: str = ""
+    gallery: str = ""
+    tested: Setup | None = None
+    begin: Any = None
 
     def truth(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Vectors of images per target: array (image, dim)."""
@@ -107,6 +120,7 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
     if experiment.tensorboard:
         require_tensorboard()
     recordings = Recordings(experiment.data)
+    checked(recordings, experiment.subjects, experiment.protocol)
     inputs = {"prepared": prepared_identity(recordings.folder, recordings.subjects)}
     # given by path, which is no part of the experiment: their content is
     inputs |= {
@@ -144,7 +158,8 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
                 for system, prediction in systems(setup):
                     parts.setdefault(system, []).append(prediction)
                 if world.first:
-                    split.write(partial / f"split{fold}.json")
+                    kept = described(split, experiment.subjects, experiment.protocol, recordings)
+                    kept.write(partial / f"split{fold}.json")
             if world.first:
                 predict.finish(setup, parts)
     finally:
@@ -161,21 +176,17 @@ def systems(setup: Setup) -> Iterator[tuple[str, Any]]:
 
     experiment, split, first = setup.experiment, setup.split, setup.world.first
     rows = predict.test_rows(setup.recordings, split, experiment.predict, experiment.seed)
-    if not experiment.brain.closed_form:
-        model = fit(setup, "tower")
-        yield "tower", predict.tower(setup, model, rows)
-    elif first:
-        yield "tower", predict.closed_form(setup, experiment.brain, "tower", rows)
-    if first:
-        yield "ridge", predict.closed_form(setup, experiment.baseline, "ridge", rows)
-    if experiment.control == "tower" and not experiment.brain.closed_form:
-        yield (
-            "shuffled",
-            predict.tower(setup, fit(setup, "shuffled", shuffle=True), rows, "shuffled"),
-        )
-    elif experiment.control != "none" and first:
-        one = predict.closed_form(setup, experiment.baseline, "shuffled", rows, shuffle=True)
-        yield "shuffled", one
+    for turn in turns.turns(setup, rows):
+        if not experiment.brain.closed_form:
+            yield from (("tower", said) for said in turn.tower(fit, "tower"))
+        elif first:
+            yield "tower", turn.closed_form(experiment.brain, "tower")
+        if first:
+            yield "ridge", turn.closed_form(experiment.baseline, "ridge")
+        if experiment.control == "tower" and not experiment.brain.closed_form:
+            yield from (("shuffled", said) for said in turn.tower(fit, "shuffled", shuffle=True))
+        elif experiment.control != "none" and first:
+            yield "shuffled", turn.closed_form(experiment.baseline, "shuffled", shuffle=True)
     if first:
         yield from predict.limits(setup, rows)
 
@@ -201,54 +212,63 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
 
     experiment, options = setup.experiment, setup.experiment.train
     recordings, split, world = setup.recordings, setup.split, setup.world
-    stage = f"{system}{setup.fold}"
-    weights = setup.folder / "systems" / system / f"model{setup.fold}.safetensors"
-    torch.manual_seed(seed_of(experiment.seed, stage))
-    outputs = {name: found.vector.shape[1] for name, found in setup.vectors.items()}
-    shape = recordings.shape(outputs)
-    model = decoder(
-        experiment.brain.build(shape), outputs, experiment.projection, experiment.loss.spread
-    ).to(setup.device)
+    stage = f"{system}{setup.fold}{setup.part}"
+    # one seed for all that are trained in turn: a subject's model is the one it gets alone
+    seeded = f"{system}{setup.fold}" + ("/tuned" if setup.begin is not None else "")
+    choice = Choice(experiment.protocol, options.average_epochs, options.average_epochs_of)
+    ends = [f"-{i:02d}" for i in range(experiment.protocol.n_models)]
+    folder = setup.folder / "systems" / system
+    weights = [
+        folder / f"model{setup.fold}{setup.part}{end if len(ends) > 1 else ''}.safetensors"
+        for end in ends
+    ]
+    torch.manual_seed(seed_of(experiment.seed, seeded))
+    model, shape = turns.build(setup)
+    if setup.begin is not None:
+        model = setup.begin
+    model = model.to(setup.device)
     loss_of = experiment.loss.build().to(setup.device)
-    if world.same(weights.is_file()):
-        from neurovis.store import load_tensors
-
-        model.load_state_dict(load_tensors(weights))
+    if world.same(all(path.is_file() for path in weights)):
+        model.versions = [load_tensors(path) for path in weights]
+        model.load_state_dict(model.versions[-1])
         return model
-    items, images = recordings.items(split, "train", single=options.average == "none")
+    items, images, held, held_images = turns.sides(setup)
+    judge = experiment.protocol.judged
     if min(len(items), options.batch_size, options.micro_batch or options.batch_size) < world.size:
         raise NeurovisError(
             f"train.batch_size, train.micro_batch: expected a row for each of {world.size} processes, "
             f"found {options.batch_size}, {options.micro_batch} and {len(items)} training items; use "
             "fewer processes."
         )
-    held, held_images = recordings.items(split, "validation")
-    if not held:
+    if not held and judge != "nothing":
         raise NeurovisError(
-            f"split{setup.fold}.json: validation is empty, expected at least one {split.unit}; "
+            f"split{setup.fold}.json: {judge} is empty, expected at least one {split.unit}; "
             "preprocess with a validation part, early stopping needs it."
         )
     if shuffle:
         images = shuffled(images, items, recordings, split, experiment.seed)
-        held_images = shuffled(held_images, held, recordings, split, experiment.seed + 1)
+        if judge == "validation":
+            held_images = shuffled(held_images, held, recordings, split, experiment.seed + 1)
     names = np.unique(recordings.stimuli.image)
     number_of = {image: i for i, image in enumerate(names)}
     numbers = torch.tensor([number_of[image] for image in images])
     truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
 
     fold = held_fold = None
-    if hasattr(model.tower, "start"):
+    if hasattr(model.tower, "start") and setup.begin is None:
         say(f"closed-form start of {stage}", setup.quiet)
         # validation images are one more part: each is judged through filters learned without it
-        both = np.concatenate([images, held_images])
-        examples = Examples(recordings, items + held, both, model.tower.n_folds)
+        more = held if judge == "validation" else []
+        both = np.concatenate([images, held_images[: len(more)]])
+        examples = Examples(recordings, items + more, both, model.tower.n_folds)
         joined = np.concatenate(list(setup.truth(both).values()), axis=1)
         model.begin(
             trials=examples.trials,
             truth=lambda number: joined[examples.item[number]],
             fold=examples.folds,
         )
-        fold, held_fold = torch.from_numpy(examples.fold).split([len(items), len(held)])
+        fold, held_fold = torch.from_numpy(examples.fold).split([len(items), len(more)])
+        held_fold = held_fold if more else None
     # signals are mixed within a subject, and within a part where the tower is cross-fitted
     mixable = np.array([s for s, _ in items]) * len(items) + (0 if fold is None else fold.numpy())
     world.alike(model, loss_of)
@@ -262,7 +282,9 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     )
     state = {"epoch": 0, "within": 0, "step": 0, "best": math.inf, "since": 0, "sums": {}}
     shadow = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    best = {k: v.clone() for k, v in shadow.items()}
+    others = None
+    if options.subject_mix:
+        others = SubjectMix(recordings, items, images, options.average, options.subject_mix)
     checkpoint = Checkpoint(
         setup.folder / f"checkpoint-{stage}.pt",
         f"{setup.folder.name.strip('.').removesuffix('.partial')}, {stage}",
@@ -271,7 +293,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     )
     saved = checkpoint.load(setup.device)
     if saved:
-        state, shadow, best = saved["state"], saved["shadow"], saved["best"]
+        state, shadow, choice.kept = saved["state"], saved["shadow"], saved["kept"]
     log = None
     if world.first:
         log = Log(setup.folder / "log.csv", stage, state["epoch"], experiment.tensorboard)
@@ -286,12 +308,12 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         shares = world.shares(len(rows), options.micro_batch)
         mine = np.concatenate([part[world.rank] for part in shares])
         # drawn for all rows, so that what a row gets does not depend on how many processes there are
-        drawn = seed_of(experiment.seed, f"{stage}/{state['epoch']}/{number}")
+        drawn = seed_of(experiment.seed, f"{seeded}/{state['epoch']}/{number}")
         about: dict[str, Any] = {"done": (state["epoch"] * n_batches + number) / n_steps}
         mix = experiment.loss.mix(np.random.default_rng(drawn), mixable[rows], about["done"])
-        every = options.shift or options.noise or mix
-        read = np.arange(len(rows)) if every else mine
+        read = np.arange(len(rows)) if changes(options) or mix else mine
         signal = recordings.averages([group[i] for i in read])
+        signal = others.mixed(signal, rows[read], seed) if others else signal
         signal = mix_signals(augmented(signal, options, recordings, seed), mix)
         about |= {"mixed": tuple(map(torch.from_numpy, mix))} if mix else {}
         signal = signal[mine] if len(read) > len(mine) else signal
@@ -301,10 +323,11 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         target = {k: v[rows] for k, v in truth.items()}
         return Batch(inputs, target, numbers[rows], shares, drawn, about)
 
-    while state["epoch"] < options.epochs and state["since"] < options.patience:
+    patience = options.patience if experiment.protocol.stops else math.inf
+    while state["epoch"] < options.epochs and state["since"] < patience:
         epoch, sums = state["epoch"], state["sums"]
         # what is drawn at random follows from seed, epoch and step: a resumed run is the same run
-        generator = np.random.default_rng([seed_of(experiment.seed, stage), epoch])
+        generator = np.random.default_rng([seed_of(experiment.seed, seeded), epoch])
         planned = plan(items, options, generator)[state["within"] :]
         started = time.perf_counter()
         model.train()
@@ -329,34 +352,48 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
                 for name, value in parts.items():
                     sums[name] = sums.get(name, 0.0) + float(value)
                 if checkpoint.due(CHECKPOINT_SECONDS):
-                    checkpoint.save(state=state, shadow=shadow, best=best)
+                    checkpoint.save(state=state, shadow=shadow, kept=choice.kept)
         waited = batches.seconds / (time.perf_counter() - started)
 
         use(model, shadow, options.average_weights)
-        report = validate(setup, model, loss_of, held, held_images, number_of, held_fold)
+        report = {}
+        if held:
+            judged = turns.judged(setup, model)
+            report = validate(*judged, loss_of, held, held_images, number_of, held_fold)
         restore(model, options.average_weights)
-        if not math.isfinite(report["validation_loss"]):
+        if not math.isfinite(report.get("validation_loss", 0.0)):
             value, where = report["validation_loss"], f"epoch {epoch + 1}"
             raise diverged(stage, "validation loss", value, where, checkpoint.path)
         state |= {"epoch": epoch + 1, "within": 0, "sums": {}, "since": state["since"] + 1}
-        if report["validation_loss"] < state["best"]:
-            state["best"], state["since"] = report["validation_loss"], 0
-            best = {k: v.detach().clone() for k, v in shadow.items()}
+        value = choice.value(report)
+        if value < state["best"]:
+            state["best"], state["since"] = value, 0
+        choice.offer(value, shadow)
         means = {name: value / n_batches for name, value in sums.items()}
         seconds = round(time.perf_counter() - started, 3)
         row = {"step": state["step"], "epoch": epoch + 1, **means, **report}
         if log:
             log.write({**row, "waited": waited, "seconds": seconds})
-        bar.step(f"loss {means['loss']:.3f}, validation {report['validation_loss']:.3f}")
+        text = f", {judge} {report['validation_loss']:.3f}" if report else ""
+        bar.step(f"loss {means['loss']:.3f}{text}")
         if checkpoint.due(CHECKPOINT_SECONDS) or not checkpoint.path.is_file():
-            checkpoint.save(state=state, shadow=shadow, best=best)
+            checkpoint.save(state=state, shadow=shadow, kept=choice.kept)
     bar.close()
-    model.load_state_dict(best)
-    predict.hold(setup, model, system, held, held_fold)
+    model.versions = choice.weights()
+    if options.average_epochs > 1 and norms(model):
+        generator = np.random.default_rng(seed_of(experiment.seed, f"{seeded}/norms"))
+        for number, mean in enumerate(model.versions):
+            model.load_state_dict(mean)
+            measure_norms(model, turns.training_batches(setup, items, fold, generator))
+            model.versions[number] = {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(model.versions[-1])
+    if judge == "validation":
+        predict.hold(setup, model, system, held, held_fold)
     if log:
         log.close()
         predict.save_shape(setup, shape)
-        save_tensors(weights, model.state_dict(), brain=experiment.brain.component)
+        for path, found in zip(weights, model.versions):
+            save_tensors(path, found, brain=experiment.brain.component)
         checkpoint.remove()
     return model
 
@@ -379,7 +416,7 @@ def validate(
     number_of: dict[str, int],
     fold: Any = None,
 ) -> dict[str, float]:
-    """Loss and top-5 retrieval among validation images, repeats averaged."""
+    """Loss and top-5 retrieval among the images that judge, repeats averaged."""
     import torch
 
     from neurovis import predict
@@ -407,37 +444,16 @@ def validate(
         vectors = model.project(target, torch.from_numpy(setup.vectors[target].at(gallery)))
     loss_of.to(setup.device), model.to(setup.device)
     shown = np.searchsorted(gallery, images)
-    credit = [
-        top_credit(*place(similarity, shown[rows]), min(5, len(gallery)))
+    places = [
+        place(similarity, shown[rows])
         for rows, similarity in cosine_blocks([(said[target].numpy(), vectors.numpy())])
     ]
-    report = {
-        "validation_loss": loss,
-        "validation_top5": float(np.concatenate(credit).mean()),
-    }
+    above, tied = (np.concatenate(part) for part in zip(*places))
+    report = {"validation_loss": loss}
+    for k in (5, 1) if setup.experiment.protocol.by == "top1" else (5,):
+        credit = top_credit(above, tied, min(k, len(gallery)))
+        report[f"validation_top{k}"] = float(credit.mean())
     return setup.world.same(report)
-
-
-def pick(item: Item, average: str, generator: np.random.Generator) -> Item:
-    """The trials of an item to average this time."""
-    subject, rows = item
-    if average == "random" and len(rows) > 1:
-        rows = generator.choice(rows, generator.integers(1, len(rows) + 1), replace=False)
-    return subject, rows
-
-
-def augmented(signal: np.ndarray, options: Train, recordings: Recordings, seed: int) -> np.ndarray:
-    """Training signals shifted in time and with noise added, as the options say."""
-    generator = np.random.default_rng(int(seed))
-    most = round(options.shift * recordings.trials[0].sfreq)
-    if most:
-        shifts = generator.integers(-most, most + 1, len(signal))
-        columns = np.clip(np.arange(signal.shape[2]) - shifts[:, None], 0, signal.shape[2] - 1)
-        signal = np.take_along_axis(signal, columns[:, None], axis=2)
-    if options.noise:
-        extra = generator.standard_normal(signal.shape, dtype=np.float32)
-        signal = signal + np.float32(options.noise * signal.std()) * extra
-    return signal
 
 
 def one_cycle(done: float, warmup: float) -> float:
@@ -458,33 +474,6 @@ def parameter_groups(model: Any, loss_of: Any, weight_decay: float) -> list[dict
         {"params": rest, "weight_decay": 0.0},
     ]
     return groups + [{"params": [p], "weight_decay": p.weight_decay} for p in own]
-
-
-def average_into(shadow: dict, model: Any, decay: float, step: int) -> None:
-    """Move the average of the weights towards the weights; early steps count more."""
-    import torch
-
-    rate = 1 - min(decay, (1 + step) / (10 + step)) if decay else 1.0
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if value.dtype.is_floating_point and rate < 1:
-                shadow[name].lerp_(value, rate)
-            else:
-                shadow[name].copy_(value)
-
-
-def use(model: Any, shadow: dict, decay: float) -> None:
-    """Put the averaged weights into the model, keeping its own."""
-    if decay:
-        model._own = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        model.load_state_dict(shadow)
-
-
-def restore(model: Any, decay: float) -> None:
-    """Undo `use`."""
-    if decay:
-        model.load_state_dict(model._own)
-        del model._own
 
 
 def prepared_identity(folder: Path, subjects: Sequence[str]) -> str:

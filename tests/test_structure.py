@@ -20,7 +20,7 @@ NAMED = [pytest.param(p, id=p.relative_to(ROOT).as_posix()) for p in MODULES]
 
 # from the ground up: a module may import what stands in a line above its own
 ORDER = """
-errors
+errors flags
 progress
 config
 parallel store safe_pickle watch
@@ -29,9 +29,13 @@ records arrays manifest norms
 signals images decoder metrics report fetch
 brain world datasets
 losses
+subsets
 batches targets prepare imports
+augment protocols galleries
+choice
 log experiment evaluate step checkpoint device confidence
 predict
+turns
 train listing
 demo
 cli

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import ROOT, write_prepared
 
-from neurovis import predict, train
+from neurovis import predict, train, turns
 from neurovis.batches import Data, Recordings, seed_of, shuffled
 from neurovis.config import build
 from neurovis.errors import NeurovisError, UsageError
@@ -322,7 +322,7 @@ def test_signals_are_mixed_within_subjects_and_their_images_told(planted, tmp_pa
     seen = []
     monkeypatch.setattr(Mixco, "mix", mixing)
     monkeypatch.setattr(Recordings, "averages", reading)
-    forward = train.decoder
+    forward = turns.decoder
 
     def watched(*args):
         model = forward(*args)
@@ -336,7 +336,7 @@ def test_signals_are_mixed_within_subjects_and_their_images_told(planted, tmp_pa
         model.forward = told
         return model
 
-    monkeypatch.setattr(train, "decoder", watched)
+    monkeypatch.setattr(turns, "decoder", watched)
     config = experiment(planted, loss="mixco", train={"epochs": 1}, control="none")
     train.main(config, tmp_path, quiet=True)
     assert [done for _, done, *_ in batches] == [0, 0.25, 0.5, 0.75]

@@ -8,22 +8,22 @@ in `present`. Small recordings are kept in memory, larger ones are read batch by
 from __future__ import annotations
 
 import hashlib
-import queue
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pydantic
 
 from neurovis.brain.base import Shape
-from neurovis.config import Config, fingerprint, how
+from neurovis.config import Config, added, fingerprint, how
 from neurovis.distributed import n_beside
 from neurovis.errors import NeurovisError, unknown
 from neurovis.records import Split, Stimuli, Trials
+from neurovis.signals.scaling import noise_covariance, standard_scale, whiten, whitener
 from neurovis.store import is_complete
+from neurovis.subsets import Limit, standardisation
 
 Item = tuple[int, np.ndarray]
 """A row of a batch: number of the subject, and the trials to average."""
@@ -42,6 +42,17 @@ class Data(Config):
         Part of the epochs to use; all if None.
     memory : float, GiB
         Keep the signals in memory where they take less, all processes of a machine together.
+    sessions : int, optional
+        Train and validate on the first so many sessions of each subject, in chronological order.
+    n_train_images : int, optional
+        Train on so many images, and validate on the same share of theirs; see `Limit`.
+    scale : {"stored", "used", "whitened"}
+        Signals as preprocessing standardised them, or each channel standardised anew with mean and SD
+        of the training trials that are used, or channels whitened anew with their mean and covariance
+        there. The second undoes one scale per channel and subject that unused trials taught
+        preprocessing, the third one matrix; what was clamped stays so. The third makes subjects alike
+        before a model of some is used on others (Euclidean alignment,
+        doi:10.1109/TBME.2019.2913914): it takes trials of the new subject, not their labels.
     """
 
     path: str = how("")
@@ -49,6 +60,9 @@ class Data(Config):
     tmin: float | None = None
     tmax: float | None = None
     memory: float = how(6.0)
+    sessions: pydantic.PositiveInt | None = added(None)
+    n_train_images: pydantic.PositiveInt | None = added(None)
+    scale: Literal["stored", "used", "whitened"] = added("stored")
 
 
 class Recordings:
@@ -97,6 +111,9 @@ class Recordings:
         self._kept: list[np.ndarray] | None = None
         if size <= data.memory * 2**30 / n_beside():
             self._kept = [self._load(s, slice(None)) for s in range(len(self.subjects))]
+        self.limits = [Limit(data.sessions, data.n_train_images)] * len(self.subjects)
+        self.scale = data.scale
+        self._standard = [] if self.scale == "stored" else self._statistics()
 
     def _align(self, data: Data) -> None:
         first = self.trials[0]
@@ -121,8 +138,12 @@ class Recordings:
         self._window = slice(keep[0], keep[-1] + 1)
         self.times = first.times[self._window]
         self.n_times = len(self.times)
+        self._unite(self.trials)
+
+    def _unite(self, layout: Sequence[Trials]) -> None:
+        """Set the channels: all that these trials have."""
         names: dict[str, tuple[str, np.ndarray]] = {}
-        for trials in self.trials:
+        for trials in layout:
             for name, kind, place in zip(
                 trials.channel_name, trials.channel_type, trials.channel_position
             ):
@@ -133,10 +154,12 @@ class Recordings:
         self.channel_position = np.array([place for _, place in names.values()], np.float32)
         self.n_chans = len(names)
         where = {name: i for i, name in enumerate(self.channel_name)}
-        self._columns = [np.array([where[str(n)] for n in t.channel_name]) for t in self.trials]
+        self._columns = [
+            np.array([where.get(str(n), -1) for n in t.channel_name]) for t in self.trials
+        ]
         self.present = np.zeros((len(self.trials), self.n_chans), bool)
         for row, columns in zip(self.present, self._columns):
-            row[columns] = True
+            row[columns[columns >= 0]] = True
 
     def shape(self, outputs: dict[str, int]) -> Shape:
         """What a tower is built from."""
@@ -188,7 +211,55 @@ class Recordings:
 
     def read(self, subject: int, rows: Any) -> np.ndarray:
         """Signals of trials of one subject: array (row, channel, time) float32."""
+        block = self._stored(subject, rows)
+        if not self._standard:
+            return block
+        center, scale = self._standard[subject]
+        block = block - center[:, None]
+        return whiten(block, scale) if scale.ndim == 2 else block / scale[:, None]
+
+    def _stored(self, subject: int, rows: Any) -> np.ndarray:
         return self._load(subject, rows) if self._kept is None else self._kept[subject][rows]
+
+    def _statistics(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Mean of each channel over the training trials that are used, and SD or whitening matrix."""
+        if len(self.folds) > 1:
+            raise NeurovisError(
+                f"data.scale: expected stored, found {self.scale}: with left-out recordings the training trials "
+                "differ from fold to fold; preprocess with scaling=constant."
+            )
+        return [self._statistics_of(number) for number in range(len(self.subjects))]
+
+    def _statistics_of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        rows, keep = self.rows(self.folds[0], "train", number), self.present[number]
+        center, scale = np.zeros(self.n_chans, np.float32), np.ones(self.n_chans, np.float32)
+        if not len(rows):
+            return center, scale
+
+        def blocks() -> Iterator[np.ndarray]:
+            for start in range(0, len(rows), 256):
+                yield self._stored(number, rows[start : start + 256])[:, keep]
+
+        center[keep], scale[keep] = standard_scale(blocks())
+        if self.scale == "whitened":
+            middle = center[keep][:, None]
+            scale = np.eye(self.n_chans, dtype=np.float32)
+            found = noise_covariance(block - middle for block in blocks())
+            scale[np.ix_(keep, keep)] = whitener(found)
+        return center, scale
+
+    def rows(self, split: Split, side: str, number: int) -> np.ndarray:
+        """Trials of one subject on one side that are used: array of int (row,)."""
+        return self.limits[number].rows(split, side, self.trials[number])
+
+    @property
+    def about(self) -> str:
+        """What part of the training data is used, and what its standardisation saw; often empty."""
+        found = []
+        for limit, trials in zip(self.limits, self.trials):
+            said = standardisation(trials, limit, self.scale)
+            found.append(str(limit) + (f" ({said})" if said else ""))
+        return "; ".join(dict.fromkeys(text for text in found if text))
 
     def averages(self, items: Sequence[Item]) -> np.ndarray:
         """One mean over trials per item: array (item, channel, time) float32."""
@@ -218,7 +289,7 @@ class Recordings:
         items: list[Item] = []
         images: list[str] = []
         for number, trials in enumerate(self.trials):
-            rows = split.rows(side, trials)
+            rows = self.rows(split, side, number)
             if len(rows) == 0:
                 continue
             if single or split.unit == "recording":
@@ -240,6 +311,65 @@ class Recordings:
         """Close the files."""
         for trials in self.trials:
             trials.close()
+
+
+class View(Recordings):
+    """Some subjects of recordings, with channels of their own or those of other subjects.
+
+    Parameters
+    ----------
+    base : Recordings
+        Stays open; closing the view does nothing.
+    subjects : sequence of int
+        Numbers in `base`; they are counted anew in the view.
+    layout : sequence of int, optional
+        Subjects whose channels are taken, `subjects` if not given. What others have beside these is
+        left out.
+    limit : Limit, optional
+        Of the view's training data, in place of that of `base`.
+
+    Raises
+    ------
+    NeurovisError
+        If a subject has no channel of the layout.
+    """
+
+    def __init__(
+        self,
+        base: Recordings,
+        subjects: Sequence[int],
+        layout: Sequence[int] | None = None,
+        limit: Limit | None = None,
+    ):
+        self.base, self._number = base, tuple(subjects)
+        self.folder, self.stimuli, self.folds = base.folder, base.stimuli, base.folds
+        self.times, self.n_times, self._window = base.times, base.n_times, base._window
+        self.subjects = tuple(base.subjects[i] for i in subjects)
+        self.trials = [base.trials[i] for i in subjects]
+        self._unite([base.trials[i] for i in (subjects if layout is None else layout)])
+        for subject, row in zip(self.subjects, self.present):
+            if not row.any():
+                others = ", ".join(base.subjects[i] for i in layout or ())
+                raise NeurovisError(
+                    f"sub-{subject}/trials.h5: expected channels named as those of sub-{others}, found "
+                    "none of them; only subjects recorded with the same channels can stand in for each "
+                    "other: rename channels, or use subjects=joint or single."
+                )
+        where = {name: i for i, name in enumerate(base.channel_name)}
+        self._pick = np.array([where[name] for name in self.channel_name])
+        self._same = np.array_equal(self._pick, np.arange(base.n_chans))
+        self.limits = (
+            [base.limits[i] for i in subjects] if limit is None else [limit] * len(subjects)
+        )
+        self.scale = base.scale
+        self._standard = [] if self.scale == "stored" else self._statistics()
+
+    def _stored(self, subject: int, rows: Any) -> np.ndarray:
+        block = self.base._stored(self._number[subject], rows)
+        return block if self._same else np.ascontiguousarray(block[:, self._pick])
+
+    def close(self) -> None:
+        """Nothing: the files belong to `base`."""
 
 
 class Examples:
@@ -304,69 +434,6 @@ def shuffled(
 def seed_of(seed: int, name: str) -> int:
     """A seed of its own for each named use of one seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
-
-
-class Timed:
-    """The same items, and how long their maker was waited for.
-
-    Attributes
-    ----------
-    seconds : float, s
-    """
-
-    def __init__(self, items: Iterator[Any]):
-        self.items, self.seconds = items, 0.0
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        started = time.perf_counter()
-        try:
-            return next(self.items)
-        finally:
-            self.seconds += time.perf_counter() - started
-
-
-def ahead(make: Callable[[Any], Any], over: Sequence[Any], depth: int = 2) -> Iterator[Any]:
-    """Make items in a thread while the caller works on the ones before; order kept.
-
-    An error in the thread is raised in the caller.
-    """
-    waiting: queue.Queue = queue.Queue(maxsize=depth)
-    stop = threading.Event()
-
-    def put(entry: Any) -> None:
-        while not stop.is_set():
-            try:
-                waiting.put(entry, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for item in over:
-                if stop.is_set():
-                    return
-                put((make(item), None))
-            put((None, StopIteration()))
-        except BaseException as error:
-            put((None, error))
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while True:
-            value, error = waiting.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield value
-    finally:
-        stop.set()
-        thread.join()
 
 
 def prepared_identity(folder: Path, subjects: Sequence[str]) -> str:

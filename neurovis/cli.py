@@ -445,18 +445,15 @@ def _arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     made["retrieve"].add_argument("--out", help="retrieved.h5 to write")
     made["report"].add_argument("run", help="run folder")
     made["report"].add_argument("--out", help="file (default RUN/report.html)")
-    made["list"].add_argument(
-        "family", choices=("datasets", "images", "brain", "losses", "metrics", "generators")
-    )
+    kinds = ("datasets", "images", "brain", "losses", "metrics", "generators")
+    kinds += ("subjects", "protocols", "augmentations")
+    made["list"].add_argument("family", choices=kinds)
     made["list"].add_argument("pattern", nargs="?", default="*", help='such as "*conv*"')
     made["list"].add_argument(
         "--out", default=".", help="where prepared datasets are looked for (default .)"
     )
-    made["list"].add_argument(
-        "--table",
-        action="store_true",
-        help="towers: weights at published shapes; of one tower, module by module",
-    )
+    table = "towers: weights at published shapes; of one tower, module by module"
+    made["list"].add_argument("--table", action="store_true", help=table)
     made["doctor"].add_argument("what", nargs="?", help="a dataset or a run folder")
     made["doctor"].add_argument("--root", help="where the dataset is")
     made["doctor"].add_argument("--subject", action="append", help="only this one; repeatable")

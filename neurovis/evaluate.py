@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from neurovis import flags, galleries
 from neurovis.errors import NeurovisError
 from neurovis.images.views import altered
 from neurovis.metrics import scoring, statistics
@@ -86,7 +87,7 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
     run = Path(run)
     answers, about = read_answers(run)
     category = about.category
-    notes: list[str] = []
+    notes: list[str] = list(filter(None, [flags.warning(about.protocol)]))
     scored: dict[tuple[str, str], list[scoring.Scored]] = {}
     covered: list[dict[str, Any]] = []
     per_item: dict[str, np.ndarray] = {}
@@ -116,7 +117,7 @@ def evaluate_run(run: str | Path, quiet: bool = False) -> list[Score]:
             "headline": scoring.headline(scores),
             "control_at_chance": control["at_chance"] if control else None,
             "control": control,
-            "interval": _interval_text(category),
+            "interval": statistics.interval_text(category),
             "notes": notes,
             "scores": [_entry(score) for score in scores],
             "comparisons": [_entry(score) for score in comparisons],
@@ -166,6 +167,7 @@ def evaluate_prediction(
     scores: list[Score] = []
     notes: list[str] = []
     category = all(len(np.unique(found.image)) <= 2 for found in embeddings.values())
+    protocol = flags.carried(protocol, prediction.model, notes)
     for one in _answers("prediction", "prediction", prediction, embeddings, category):
         text = gallery or f"{len(one.gallery)} images (all embeddings given)"
         scores += [s.score for s in _score(one, category, text + one.altered, protocol, notes)[0]]
@@ -249,10 +251,17 @@ def _read_system(run: Path, folder: Path, category: bool) -> Iterator[Answers]:
     path = folder / "prediction.h5"
     if path.is_file():
         prediction = Prediction.read(path)
+        if (folder / "galleries.json").is_file():
+            each = [
+                _answers(folder.name, path, part, found, category)
+                for part, found in galleries.read(folder, prediction)
+            ]
+            yield from (galleries.merged(same) for same in zip(*each, strict=True))
+            return
         own = folder / "gallery"
         place = own if own.is_dir() else run / "gallery"
-        galleries = {t: Embeddings.read(place / f"{t}.h5") for t in prediction.vector}
-        yield from _answers(folder.name, path, prediction, galleries, category)
+        own = {t: Embeddings.read(place / f"{t}.h5") for t in prediction.vector}
+        yield from _answers(folder.name, path, prediction, own, category)
         return
     path = folder / "similarity.h5"
     with open_h5(path, "neurovis-similarity") as file:
@@ -334,17 +343,6 @@ def _gallery_text(
     tested = {i for fold in folds if fold.unit == "image" for i in fold.test}
     kind = "test images" if tested.issuperset(gallery.tolist()) else "images"
     return f"{len(gallery)} {kind} (shown image)"
-
-
-def _interval_text(category: bool) -> str:
-    over = (
-        "the wider of a bootstrap over trials (within recording and category) and Student's "
-        "interval over recordings"
-        if category
-        else "bootstrap over images (repeats and subjects of an image move together), at least "
-        "Wilson's where fewer than five images inform it"
-    )
-    return f"95 %, {over}; {statistics.N_DRAWS} draws, seed 0"
 
 
 # ---- scoring -----------------------------------------------------------------------------------

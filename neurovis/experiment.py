@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 import pydantic
 
+from neurovis.augment import Augmentation
 from neurovis.batches import Data
 from neurovis.brain.base import BrainEncoder
 from neurovis.config import Config, added, how
 from neurovis.errors import UsageError
 from neurovis.joint import ALL, Projection, projection_of
 from neurovis.losses.base import Loss
+from neurovis.protocols import Protocol, Subjects
 from neurovis.targets import Target, named
 
 VERSION = 1
@@ -41,15 +43,25 @@ class Train(Config):
     warmup : float
         Share of the steps in which the rate rises.
     clip_norm : float
-    average : {"random", "all", "none"}
+    average : {"random", "all", "none"} or int
         Repeats of an image in training: a random part of them averaged anew in every epoch, all of
-        them averaged, or single trials.
+        them averaged, single trials, or the mean of so many random repeats (of all where there are
+        fewer).
     noise : float
         Standard deviation of noise added to training signals, relative to theirs.
     shift : float, s
         Largest random shift in time of training signals.
     average_weights : float
         Decay of the moving average of the weights that validation and prediction use; 0 for none.
+    average_epochs : int
+        The weights used are the mean of those at the end of so many epochs.
+    average_epochs_of : {"best", "last"}
+        Which epochs: the best on validation, or the last.
+    augment : tuple of Augmentation
+        Further changes of training signals, in order, after `shift` and `noise`.
+    subject_mix : float
+        Probability with which another subject's response to the same image is mixed in; see
+        `SubjectMix`.
     """
 
     epochs: pydantic.PositiveInt = 40
@@ -60,10 +72,14 @@ class Train(Config):
     weight_decay: pydantic.NonNegativeFloat = 0.05
     warmup: float = pydantic.Field(0.1, gt=0, lt=1)
     clip_norm: pydantic.PositiveFloat = 1.0
-    average: Literal["random", "all", "none"] = "random"
+    average: Literal["random", "all", "none"] | pydantic.PositiveInt = "random"
     noise: pydantic.NonNegativeFloat = 0.0
     shift: pydantic.NonNegativeFloat = 0.0
     average_weights: float = pydantic.Field(0.0, ge=0, lt=1)
+    average_epochs: pydantic.PositiveInt = added(1)
+    average_epochs_of: Literal["best", "last"] = added("best")
+    augment: tuple[Augmentation, ...] = added(())
+    subject_mix: float = added(0.0, ge=0, le=1)
 
 
 class Predict(Config):
@@ -103,6 +119,10 @@ class Experiment(Config):
     loss : Loss
     train : Train
     predict : Predict
+    subjects : Subjects
+        Who trains and who is tested.
+    protocol : Protocol
+        What decides which weights are reported.
     baseline : BrainEncoder
         Closed-form model trained on the same trials.
     control : {"tower", "baseline", "none"}
@@ -127,6 +147,8 @@ class Experiment(Config):
     loss: Loss = pydantic.Field("clip_mse", validate_default=True)
     train: Train = Train()
     predict: Predict = Predict()
+    subjects: Subjects = added("joint", validate_default=True)
+    protocol: Protocol = added("clean", validate_default=True)
     baseline: BrainEncoder = pydantic.Field("ridge", validate_default=True)
     control: Literal["tower", "baseline", "none"] = "tower"
     seed: int = 0
@@ -162,3 +184,12 @@ class Experiment(Config):
             if isinstance(value.get("targets"), dict):
                 value = {**value, "targets": named(value["targets"])}
         return value
+
+    @pydantic.model_validator(mode="after")
+    def _enough_epochs(self) -> Experiment:
+        if self.protocol.n_models > self.train.epochs:
+            raise UsageError(
+                f"protocol.n_epochs: expected at most train.epochs={self.train.epochs}, found "
+                f"{self.protocol.n_models}; train longer."
+            )
+        return self

@@ -29,6 +29,9 @@ HOME = {
     "brain": "neurovis.brain.base",
     "losses": "neurovis.losses.base",
     "metrics": "neurovis.metrics.base",
+    "subjects": "neurovis.protocols",
+    "protocols": "neurovis.protocols",
+    "augmentations": "neurovis.augment",
 }
 REQUIRED = [
     "mne",

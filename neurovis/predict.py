@@ -7,9 +7,6 @@ stand alone: gallery, pictures, evoked responses, stimuli.
 
 from __future__ import annotations
 
-import io
-import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +23,7 @@ from neurovis.errors import NeurovisError
 from neurovis.norms import Norms, write_norms
 from neurovis.progress import progress, say
 from neurovis.records import Embeddings, Prediction, Split
-from neurovis.store import new_h5, save_tensors, write_h5, write_json
+from neurovis.store import save_tensors
 
 if TYPE_CHECKING:
     from neurovis.experiment import Predict
@@ -146,10 +143,12 @@ def tower(setup: Setup, model: Any, rows: Rows, system: str = "tower") -> Predic
     shown = np.unique(rows.image)
     if not setup.fold and setup.experiment.projection != "none" and setup.world.first:
         encoders = {name: found.encoder for name, found in setup.vectors.items()}
+        place = setup.folder / "systems" / system / (setup.gallery or "gallery")
         for name in model.names:
-            path = setup.folder / "systems" / system / "gallery" / f"{name}.h5"
             about = encoders.get(name, {"name": "joint", "targets": encoders})
-            Embeddings(_gallery(setup, model, name, shown), shown, about).write(path)
+            Embeddings(_gallery(setup, model, name, shown), shown, about).write(
+                place / f"{name}.h5"
+            )
     return _prediction(setup, vector, rows, spread)
 
 
@@ -224,11 +223,13 @@ def hold(setup: Setup, model: Any, system: str, items: list[Item], fold: Any = N
     use = rows.n_averaged > 1 if several else rows.n_averaged == 1
     if min(use.sum(), len(setup.split.train)) > 1:
         norms = {k: Norms.of(train[k.partition("@")[0]], v[use]) for k, v in said.items()}
-        write_norms(setup.folder / "systems" / system / f"norms{setup.fold}.safetensors", norms)
+        write_norms(
+            setup.folder / "systems" / system / f"norms{setup.fold}{setup.part}.safetensors", norms
+        )
 
 
 def _held_path(setup: Setup, system: str) -> Any:
-    return setup.folder / "systems" / system / f"validation{setup.fold}.h5"
+    return setup.folder / "systems" / system / f"validation{setup.fold}{setup.part}.h5"
 
 
 def _singles(rows: Rows) -> list[Item]:
@@ -244,7 +245,10 @@ def _averaged(single: np.ndarray, rows: Rows) -> np.ndarray:
 def _prediction(
     setup: Setup, vector: dict[str, np.ndarray], rows: Rows, spread: dict | None = None
 ) -> Prediction:
-    model = fingerprint(setup.experiment)
+    # a prediction that was selected on test says so wherever it goes
+    model = "; ".join(
+        filter(None, [fingerprint(setup.experiment), setup.experiment.protocol.about])
+    )
     columns = (rows.image, rows.subject, rows.n_averaged, rows.recording)
     return Prediction(vector, *columns, model, spread, rows.fingerprint)
 
@@ -257,14 +261,9 @@ def closed_form(
     It needs no early stopping, so the validation images train it too: the baseline sees all that
     the tower sees.
     """
-    recordings, split = setup.recordings, setup.split
-    items, images = recordings.items(split, "train")
-    more, more_images = recordings.items(split, "validation")
-    items, images = items + more, np.concatenate([images, more_images])
-    if shuffle:
-        images = shuffled(images, items, recordings, split, setup.experiment.seed)
+    recordings = setup.recordings
     widths = {k: v.vector.shape[1] for k, v in setup.vectors.items()}
-    truth = np.concatenate(list(setup.aims(images).values()), axis=1)
+    items, truth = examples_of(setup, shuffle)
     out = np.empty((len(rows.items), truth.shape[1]), np.float32)
     weights = {}
     subjects = range(len(recordings.subjects))
@@ -273,6 +272,11 @@ def closed_form(
         asked = [i for i, (subject, _) in enumerate(rows.items) if subject == number]
         if not asked:
             continue
+        if not mine:
+            raise NeurovisError(
+                f"sub-{recordings.subjects[number]}/trials.h5: expected training trials for {system}, "
+                "found none; leave the subject out of data.subjects."
+            )
         keep = recordings.present[number]
         signal = recordings.averages([items[i] for i in mine])[:, keep]
         model = brain.build(recordings.shape_of(number, widths)).fit(signal, truth[mine])
@@ -282,8 +286,27 @@ def closed_form(
             out[block] = model.predict(signal)
         tensors = model.tensors().items()
         weights |= {f"{recordings.subjects[number]}/{k}": v for k, v in tensors}
-    path = setup.folder / "systems" / system / f"model{setup.fold}.safetensors"
-    save_tensors(path, weights, brain=brain.component)
+    return closed(setup, brain, system, weights, out, rows)
+
+
+def examples_of(setup: Setup, shuffle: bool) -> tuple[list[Item], np.ndarray]:
+    """Items of training and validation images, and targets side by side: (item, dim)."""
+    recordings, split = setup.recordings, setup.split
+    items, images = recordings.items(split, "train")
+    more, more_images = recordings.items(split, "validation")
+    items, images = items + more, np.concatenate([images, more_images])
+    if shuffle:
+        images = shuffled(images, items, recordings, split, setup.experiment.seed)
+    return items, np.concatenate(list(setup.aims(images).values()), axis=1)
+
+
+def closed(
+    setup: Setup, brain: Any, system: str, weights: dict, out: np.ndarray, rows: Rows
+) -> Prediction:
+    """Keep a closed form's weights; its prediction, cut into targets."""
+    name = f"model{setup.fold}{setup.part}.safetensors"
+    save_tensors(setup.folder / "systems" / system / name, weights, brain=brain.component)
+    widths = {k: v.vector.shape[1] for k, v in setup.vectors.items()}
     parts = np.split(out, np.cumsum(list(widths.values()))[:-1], axis=1)
     return _prediction(setup, dict(zip(widths, parts)), rows)
 
@@ -306,7 +329,7 @@ def limits(setup: Setup, rows: Rows) -> Iterator[tuple[str, dict[str, np.ndarray
     for number, path in enumerate(truths):
         say(f"observers of sub-{recordings.subjects[number]}", setup.quiet)
         trials = recordings.trials[number]
-        seen = [split.rows(side, trials) for side in ("train", "validation")]
+        seen = [recordings.rows(split, side, number) for side in ("train", "validation")]
         mine = [i for i, (subject, _) in enumerate(rows.items) if subject == number]
         asked = [rows.items[i][1] for i in mine]
         for name, block in observe(trials, path, np.concatenate(seen), asked, gallery).items():
@@ -323,178 +346,3 @@ def limits(setup: Setup, rows: Rows) -> Iterator[tuple[str, dict[str, np.ndarray
     }
     for name, block in similarity.items():
         yield name, {"similarity": block, **about}
-
-
-def save_shape(setup: Setup, shape: Any) -> None:
-    """Keep what the tower was built from beside its weights."""
-    write_json(setup.folder / "shape.json", shape.to_dict())
-
-
-def finish(setup: Setup, parts: dict[str, list]) -> None:
-    """Write predictions of all folds, gallery, pictures, evoked responses and stimuli."""
-    folder, recordings = setup.folder, setup.recordings
-    for system, blocks in parts.items():
-        place = folder / "systems" / system
-        if isinstance(blocks[0], Prediction):
-            prediction = _joined(blocks)
-            prediction.write(place / "prediction.h5")
-            _reconstructions(setup, system, prediction)
-        else:
-            write_h5(place / "similarity.h5", "neurovis-similarity", blocks[0])
-    tower_weights = sorted((folder / "systems" / "tower").glob("model*.safetensors"))
-    for path in tower_weights:
-        shutil.copyfile(path, folder / path.name)
-        path.unlink()
-    shown = np.unique(np.concatenate([p.image for p in parts["tower"]]))
-    for name, found in setup.vectors.items():
-        Embeddings(found.at(shown), shown, found.encoder).write(folder / "gallery" / f"{name}.h5")
-        found.space.write(folder / "spaces" / f"{name}.safetensors")
-    _signals(setup)
-    recordings.stimuli.write(folder / "stimuli.csv")
-    hierarchy = recordings.folder / "hierarchy.json"
-    if hierarchy.is_file():
-        write_json(folder / "hierarchy.json", json.loads(hierarchy.read_text(encoding="utf-8")))
-    _pictures(setup, shown)
-    _evoked(setup)
-
-
-def _signals(setup: Setup) -> None:
-    """Keep what signals must be like for the model: rate, window, channels, preprocessing."""
-    import yaml
-
-    recordings, first = setup.recordings, setup.recordings.trials[0]
-    shape = recordings.shape({k: v.vector.shape[1] for k, v in setup.vectors.items()})
-    if not (setup.folder / "shape.json").is_file():
-        save_shape(setup, shape)
-    made = yaml.safe_load((recordings.folder / "config.yaml").read_text(encoding="utf-8"))
-    names, has = np.array(recordings.channel_name), recordings.present
-    data = {
-        "dataset": str(made.get("name", "")),
-        "preprocessing": made,
-        "modality": first.modality,
-        "unit": first.unit,
-        "channels": {who: names[row].tolist() for who, row in zip(recordings.subjects, has)},
-    }
-    write_json(
-        setup.folder / "signals.json", {"format": "neurovis-signals", "format_version": 1, **data}
-    )
-
-
-def _joined(blocks: list[Prediction]) -> Prediction:
-    first = blocks[0]
-    vector = {k: np.concatenate([b.vector[k] for b in blocks]) for k in first.vector}
-    names = ("image", "subject", "n_averaged", "recording")
-    columns = {k: np.concatenate([getattr(b, k) for b in blocks]) for k in names}
-    spread = None
-    if all(b.spread for b in blocks):
-        spread = {k: np.concatenate([b.spread[k] for b in blocks]) for k in first.spread}
-    rows = first.rows if len(blocks) == 1 else fingerprint([b.rows for b in blocks])
-    return Prediction(vector, **columns, model=first.model, spread=spread, rows=rows)
-
-
-def _reconstructions(setup: Setup, system: str, prediction: Prediction) -> None:
-    """Pictures that predictions stand for, where the target's vectors are pictures."""
-    experiment = setup.experiment
-    closed = experiment.brain.closed_form or system == "ridge"
-    closed |= system == "shuffled" and experiment.control != "tower"
-    told = experiment.loss.component == "mse" and (setup.fold or experiment.projection == "none")
-    if not (closed or told):
-        return  # similarities alone were learned: lengths and directions mean nothing
-    pictures = {
-        f"picture/{name}": made
-        for name, target in experiment.targets.items()
-        if (made := target.pictures(prediction.vector[name])) is not None
-    }
-    if pictures:
-        rows = {n: getattr(prediction, n) for n in ("image", "subject", "n_averaged", "recording")}
-        path = setup.folder / "systems" / system / "reconstruction.h5"
-        write_h5(path, "neurovis-reconstruction", {**rows, **pictures})
-
-
-def _pictures(setup: Setup, shown: np.ndarray) -> None:
-    """Small JPEGs of the test images and of some training images, for the report."""
-    import h5py
-    from PIL import Image
-
-    stimuli = setup.recordings.stimuli
-    others = stimuli.image[~np.isin(stimuli.image, shown)][:TRAINING_PICTURES]
-    images, pictures = [], []
-    for image in [*shown, *others]:
-        files = stimuli.files(int(stimuli.index(image)[0]))
-        if not files or not all(path.is_file() for path in files[:4]):
-            continue
-        tiles = [Image.open(path).convert("RGB") for path in files[:4]]
-        picture = tiles[0] if len(tiles) == 1 else _sheet(tiles)
-        picture.thumbnail((PICTURE_SIZE, PICTURE_SIZE))
-        data = io.BytesIO()
-        picture.save(data, "JPEG", quality=85)
-        images.append(str(image))
-        pictures.append(np.frombuffer(data.getvalue(), np.uint8))
-    if not images:
-        say(
-            "no picture files found beside stimuli.csv: the report will show ids alone", setup.quiet
-        )
-        return
-    path = setup.folder / "pictures.h5"
-    with new_h5(path, "neurovis-pictures") as file:
-        file.create_dataset("image", data=images, dtype=h5py.string_dtype())
-        jpeg = file.create_dataset("jpeg", len(images), dtype=h5py.vlen_dtype(np.uint8))
-        for i, data in enumerate(pictures):
-            jpeg[i] = data
-
-
-def _sheet(tiles: list) -> Any:
-    """Four pictures of a category in one."""
-    from PIL import Image, ImageOps
-
-    half = PICTURE_SIZE // 2
-    sheet = Image.new("RGB", (2 * half, 2 * half), "white")
-    for i, tile in enumerate(tiles):
-        sheet.paste(ImageOps.fit(tile, (half, half)), ((i % 2) * half, (i // 2) * half))
-    return sheet
-
-
-def _evoked(setup: Setup) -> None:
-    """Mean response to the test images, per subject."""
-    import h5py
-
-    recordings = setup.recordings
-    path = setup.folder / "evoked.h5"
-    with new_h5(path, "neurovis-evoked") as file:
-        for number, subject in enumerate(recordings.subjects):
-            trials = recordings.trials[number]
-            rows = np.unique(np.concatenate([s.rows("test", trials) for s in recordings.folds]))
-            keep = recordings.present[number]
-            total = np.zeros((int(keep.sum()), recordings.n_times))
-            square = np.zeros_like(total)
-            for start in range(0, len(rows), 256):
-                block = recordings.read(number, rows[start : start + 256])[:, keep]
-                total += block.sum(0, dtype=np.float64)
-                square += (block.astype(np.float64) ** 2).sum(0)
-            mean = total / len(rows)
-            variance = np.maximum(square / len(rows) - mean**2, 0)
-            group = file.create_group(subject)
-            group["evoked"] = mean.astype(np.float32)
-            group["sem"] = np.sqrt(variance / len(rows)).astype(np.float32)
-            names = np.array(recordings.channel_name)[keep].tolist()
-            kinds = np.array(recordings.channel_type)[keep].tolist()
-            group.create_dataset("channel_name", data=names, dtype=h5py.string_dtype())
-            group.create_dataset("channel_type", data=kinds, dtype=h5py.string_dtype())
-            group["channel_position"] = recordings.channel_position[keep]
-            _voxels(trials, group)
-            group.attrs.update(
-                {
-                    "sfreq": trials.sfreq,
-                    "tmin": float(recordings.times[0]),
-                    "unit": trials.unit,
-                    "n": len(rows),
-                    "modality": trials.modality,
-                }
-            )
-
-
-def _voxels(trials: Any, group: Any) -> None:
-    """What preprocessing stated of the voxels of fMRI, beside their responses."""
-    file = getattr(trials.signal, "file", None)
-    if file is not None and "voxels" in file:
-        file.copy("voxels", group)

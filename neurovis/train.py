@@ -21,30 +21,37 @@ from typing import Any
 
 import numpy as np
 
-from neurovis.batches import Examples, Item, Recordings, Timed, ahead, seed_of, shuffled
+from neurovis import turns
+from neurovis.ahead import Timed, ahead
+from neurovis.augment import SubjectMix, augmented, changes, pick
+from neurovis.batches import Examples, Item, Recordings, seed_of, shuffled
 from neurovis.checkpoint import Checkpoint
+from neurovis.choice import Choice, average_into, measure_norms, norms, restore, use
 from neurovis.config import build, load_yaml
 from neurovis.device import choose_device, choose_precision, compile_tower
 from neurovis.distributed import ALONE, World, here, job, normalise_together
 from neurovis.errors import NeurovisError
 from neurovis.experiment import Experiment, Train
-from neurovis.joint import heads, image_side, paired, refuse_folds
+from neurovis.joint import paired, refuse_folds
 from neurovis.levels import Truth
 from neurovis.log import Bar, Log, require_tensorboard
 from neurovis.losses.base import mix_signals
 from neurovis.losses.finite import diverged
 from neurovis.progress import say
+from neurovis.protocols import checked, described
 from neurovis.records import Embeddings, Split
 from neurovis.step import Batch, backward
 from neurovis.store import (
     artefact,
     artefact_path,
     is_complete,
+    load_tensors,
     remove,
     save_tensors,
     sha256,
     working_folder,
 )
+from neurovis.validate import validate
 
 CHECKPOINT_SECONDS = 10.0
 """Least time between checkpoints; an interrupted run repeats at most the steps since the last."""
@@ -52,7 +59,12 @@ CHECKPOINT_SECONDS = 10.0
 
 @dataclass
 class Setup:
-    """What `fit` needs: data on one side, vectors to reach on the other."""
+    """What `fit` needs: data on one side, vectors to reach on the other.
+
+    `part` ends the names of one training's files where there are several, `gallery` is where its
+    projected gallery goes; `tested` judges epochs where test trials do, `begin` is a decoder to go on
+    from.
+    """
 
     experiment: Experiment
     recordings: Recordings
@@ -65,6 +77,10 @@ class Setup:
     world: World = ALONE
     levels: dict[str, tuple[Embeddings, ...]] = field(default_factory=dict)
     """What the tower is trained on where that is not `vectors`, level by level."""
+    part: str = ""
+    gallery: str = ""
+    tested: Setup | None = None
+    begin: Any = None
 
     def truth(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Vectors of images per target, as predictions are compared with them: array (image, dim)."""
@@ -108,13 +124,15 @@ def train(
 @job()
 def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = False) -> Path:
     """Run an experiment from prepared trials to predictions; of several processes the first writes."""
-    from neurovis import predict
+
+    from neurovis import keep
 
     world = here()
     quiet = quiet or not world.first
     if experiment.tensorboard:
         require_tensorboard()
     recordings = Recordings(experiment.data)
+    checked(recordings, experiment.subjects, experiment.protocol)
     inputs = {"prepared": recordings.identity}
     # given by path, which is no part of the experiment: their content is
     inputs |= {
@@ -162,9 +180,10 @@ def main(experiment: Experiment, out: Path, resume: bool = True, quiet: bool = F
                 for system, prediction in systems(setup):
                     parts.setdefault(system, []).append(prediction)
                 if world.first:
-                    split.write(partial / f"split{fold}.json")
+                    kept = described(split, experiment.subjects, experiment.protocol, recordings)
+                    kept.write(partial / f"split{fold}.json")
             if world.first:
-                predict.finish(setup, parts)
+                keep.finish(setup, parts)
     finally:
         recordings.close()
     return folder
@@ -179,21 +198,17 @@ def systems(setup: Setup) -> Iterator[tuple[str, Any]]:
 
     experiment, split, first = setup.experiment, setup.split, setup.world.first
     rows = predict.test_rows(setup.recordings, split, experiment.predict, 0)
-    if not experiment.brain.closed_form:
-        model = fit(setup, "tower")
-        yield "tower", predict.tower(setup, model, rows)
-    elif first:
-        yield "tower", predict.closed_form(setup, experiment.brain, "tower", rows)
-    if first:
-        yield "ridge", predict.closed_form(setup, experiment.baseline, "ridge", rows)
-    if experiment.control == "tower" and not experiment.brain.closed_form:
-        yield (
-            "shuffled",
-            predict.tower(setup, fit(setup, "shuffled", shuffle=True), rows, "shuffled"),
-        )
-    elif experiment.control != "none" and first:
-        one = predict.closed_form(setup, experiment.baseline, "shuffled", rows, shuffle=True)
-        yield "shuffled", one
+    for turn in turns.turns(setup, rows):
+        if not experiment.brain.closed_form:
+            yield from (("tower", said) for said in turn.tower(fit, "tower"))
+        elif first:
+            yield "tower", turn.closed_form(experiment.brain, "tower")
+        if first:
+            yield "ridge", turn.closed_form(experiment.baseline, "ridge")
+        if experiment.control == "tower" and not experiment.brain.closed_form:
+            yield from (("shuffled", said) for said in turn.tower(fit, "shuffled", shuffle=True))
+        elif experiment.control != "none" and first:
+            yield "shuffled", turn.closed_form(experiment.baseline, "shuffled", shuffle=True)
     if first:
         yield from predict.limits(setup, rows)
 
@@ -215,61 +230,67 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     """
     import torch
 
-    from neurovis import predict
+    from neurovis import keep, predict
 
     experiment, options = setup.experiment, setup.experiment.train
     recordings, split, world = setup.recordings, setup.split, setup.world
-    stage = f"{system}{setup.fold}"
-    weights = setup.folder / "systems" / system / f"model{setup.fold}.safetensors"
-    torch.manual_seed(seed_of(experiment.seed, stage))
-    outputs = {name: found.vector.shape[1] for name, found in setup.vectors.items()}
-    shape = recordings.shape(heads(outputs, experiment.projection))
-    tower, examples = experiment.brain.build(shape), None
-    if not isinstance(experiment.projection, str):
-        examples = setup.aims(np.unique(recordings.items(split, "train")[1]))
-    model = image_side(
-        tower, outputs, experiment.projection, examples, spread=experiment.loss.spread
-    ).to(setup.device)
+    stage = f"{system}{setup.fold}{setup.part}"
+    # one seed for all that are trained in turn: a subject's model is the one it gets alone
+    seeded = f"{system}{setup.fold}" + ("/tuned" if setup.begin is not None else "")
+    choice = Choice(experiment.protocol, options.average_epochs, options.average_epochs_of)
+    ends = [f"-{i:02d}" for i in range(experiment.protocol.n_models)]
+    folder = setup.folder / "systems" / system
+    weights = [
+        folder / f"model{setup.fold}{setup.part}{end if len(ends) > 1 else ''}.safetensors"
+        for end in ends
+    ]
+    torch.manual_seed(seed_of(experiment.seed, seeded))
+    model, shape = turns.build(setup)
+    if setup.begin is not None:
+        model = setup.begin
+    model = model.to(setup.device)
     loss_of = paired(experiment.loss.build(), experiment.projection).to(setup.device)
-    if world.same(weights.is_file()):
-        from neurovis.store import load_tensors
-
-        model.load_state_dict(load_tensors(weights))
+    if world.same(all(path.is_file() for path in weights)):
+        model.versions = [load_tensors(path) for path in weights]
+        model.load_state_dict(model.versions[-1])
         return model
-    items, images = recordings.items(split, "train", single=options.average == "none")
+    items, images, held, held_images = turns.sides(setup)
+    judge = experiment.protocol.judged
     if min(len(items), options.batch_size, options.micro_batch or options.batch_size) < world.size:
         raise NeurovisError(
             f"train.batch_size, train.micro_batch: expected a row for each of {world.size} processes, "
             f"found {options.batch_size}, {options.micro_batch} and {len(items)} training items; use "
             "fewer processes."
         )
-    held, held_images = recordings.items(split, "validation")
-    if not held:
+    if not held and judge != "nothing":
         raise NeurovisError(
-            f"split{setup.fold}.json: validation is empty, expected at least one {split.unit}; "
+            f"split{setup.fold}.json: {judge} is empty, expected at least one {split.unit}; "
             "preprocess with a validation part, early stopping needs it."
         )
     if shuffle:
         images = shuffled(images, items, recordings, split, experiment.seed)
-        held_images = shuffled(held_images, held, recordings, split, experiment.seed + 1)
+        if judge == "validation":
+            held_images = shuffled(held_images, held, recordings, split, experiment.seed + 1)
     names = np.unique(recordings.stimuli.image)
     number_of = {image: i for i, image in enumerate(names)}
     numbers = torch.tensor([number_of[image] for image in images])
     truth = Truth(experiment.targets, setup.vectors, setup.levels, images)
 
     fold = held_fold = None
-    if hasattr(model.tower, "start"):
+    if hasattr(model.tower, "start") and setup.begin is None:
         say(f"closed-form start of {stage}", setup.quiet)
         # validation images are one more part: each is judged through filters learned without it
-        both = np.concatenate([images, held_images])
-        examples = Examples(recordings, items + held, both, model.tower.n_folds)
+        more = held if judge == "validation" else []
+        both = np.concatenate([images, held_images[: len(more)]])
+        examples = Examples(recordings, items + more, both, model.tower.n_folds)
         joined = np.concatenate(list(model.starting(setup.aims(both)).values()), axis=1)
         model.begin(
             trials=examples.trials,
             truth=lambda number: joined[examples.item[number]],
             fold=examples.folds,
         )
-        fold, held_fold = torch.from_numpy(examples.fold).split([len(items), len(held)])
+        fold, held_fold = torch.from_numpy(examples.fold).split([len(items), len(more)])
+        held_fold = held_fold if more else None
     # signals are mixed within a subject, and within a part where the tower is cross-fitted
     mixable = np.array([s for s, _ in items]) * len(items) + (0 if fold is None else fold.numpy())
     world.alike(model, loss_of)
@@ -283,7 +304,9 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     )
     state = {"epoch": 0, "within": 0, "step": 0, "best": math.inf, "since": 0, "sums": {}}
     shadow = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    best = {k: v.clone() for k, v in shadow.items()}
+    others = None
+    if options.subject_mix:
+        others = SubjectMix(recordings, items, images, options.average, options.subject_mix)
     checkpoint = Checkpoint(
         setup.folder / f"checkpoint-{stage}.pt",
         f"{setup.folder.name.strip('.').removesuffix('.partial')}, {stage}",
@@ -292,7 +315,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     )
     saved = checkpoint.load(setup.device)
     if saved:
-        state, shadow, best = saved["state"], saved["shadow"], saved["best"]
+        state, shadow, choice.kept = saved["state"], saved["shadow"], saved["kept"]
         truth.load(saved.get("truth", truth.state()))
     log = None
     if world.first:
@@ -308,12 +331,12 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         shares = world.shares(len(rows), options.micro_batch)
         mine = np.concatenate([part[world.rank] for part in shares])
         # drawn for all rows, so that what a row gets does not depend on how many processes there are
-        drawn = seed_of(experiment.seed, f"{stage}/{state['epoch']}/{number}")
+        drawn = seed_of(experiment.seed, f"{seeded}/{state['epoch']}/{number}")
         about: dict[str, Any] = {"done": (state["epoch"] * n_batches + number) / n_steps}
         mix = experiment.loss.mix(np.random.default_rng(drawn), mixable[rows], about["done"])
-        every = options.shift or options.noise or mix
-        read = np.arange(len(rows)) if every else mine
+        read = np.arange(len(rows)) if changes(options) or mix else mine
         signal = recordings.averages([group[i] for i in read])
+        signal = others.mixed(signal, rows[read], seed) if others else signal
         signal = mix_signals(augmented(signal, options, recordings, seed), mix)
         about |= {"mixed": tuple(map(torch.from_numpy, mix))} if mix else {}
         signal = signal[mine] if len(read) > len(mine) else signal
@@ -322,10 +345,11 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         inputs += [] if fold is None else [fold[rows[mine]]]
         return Batch(inputs, truth.at(rows), numbers[rows], shares, drawn, about)
 
-    while state["epoch"] < options.epochs and state["since"] < options.patience:
+    patience = options.patience if experiment.protocol.stops else math.inf
+    while state["epoch"] < options.epochs and state["since"] < patience:
         epoch, sums = state["epoch"], state["sums"]
         # what is drawn at random follows from seed, epoch and step: a resumed run is the same run
-        generator = np.random.default_rng([seed_of(experiment.seed, stage), epoch])
+        generator = np.random.default_rng([seed_of(experiment.seed, seeded), epoch])
         planned = plan(items, options, generator)[state["within"] :]
         started = time.perf_counter()
         model.train()
@@ -351,35 +375,51 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
                 for name, value in parts.items():
                     sums[name] = sums.get(name, 0.0) + float(value)
                 if checkpoint.due(CHECKPOINT_SECONDS):
-                    checkpoint.save(state=state, shadow=shadow, best=best, truth=truth.state())
+                    checkpoint.save(
+                        state=state, shadow=shadow, kept=choice.kept, truth=truth.state()
+                    )
         waited = batches.seconds / (time.perf_counter() - started)
 
         truth.choose()
         use(model, shadow, options.average_weights)
-        report = validate(setup, model, loss_of, held, held_images, number_of, held_fold)
+        report = {}
+        if held:
+            judged = turns.judged(setup, model)
+            report = validate(*judged, loss_of, held, held_images, number_of, held_fold)
         restore(model, options.average_weights)
-        if not math.isfinite(report["validation_loss"]):
+        if not math.isfinite(report.get("validation_loss", 0.0)):
             value, where = report["validation_loss"], f"epoch {epoch + 1}"
             raise diverged(stage, "validation loss", value, where, checkpoint.path)
         state |= {"epoch": epoch + 1, "within": 0, "sums": {}, "since": state["since"] + 1}
-        if report["validation_loss"] < state["best"]:
-            state["best"], state["since"] = report["validation_loss"], 0
-            best = {k: v.detach().clone() for k, v in shadow.items()}
+        value = choice.value(report)
+        if value < state["best"]:
+            state["best"], state["since"] = value, 0
+        choice.offer(value, shadow)
         means = {name: value / n_batches for name, value in sums.items()}
         seconds = round(time.perf_counter() - started, 3)
         row = {"step": state["step"], "epoch": epoch + 1, **means, **report}
         if log:
             log.write({**row, "waited": waited, "seconds": seconds})
-        bar.step(f"loss {means['loss']:.3f}, validation {report['validation_loss']:.3f}")
+        text = f", {judge} {report['validation_loss']:.3f}" if report else ""
+        bar.step(f"loss {means['loss']:.3f}{text}")
         if checkpoint.due(CHECKPOINT_SECONDS) or not checkpoint.path.is_file():
-            checkpoint.save(state=state, shadow=shadow, best=best, truth=truth.state())
+            checkpoint.save(state=state, shadow=shadow, kept=choice.kept, truth=truth.state())
     bar.close()
-    model.load_state_dict(best)
-    predict.hold(setup, model, system, held, held_fold)
+    model.versions = choice.weights()
+    if options.average_epochs > 1 and norms(model):
+        generator = np.random.default_rng(seed_of(experiment.seed, f"{seeded}/norms"))
+        for number, mean in enumerate(model.versions):
+            model.load_state_dict(mean)
+            measure_norms(model, turns.training_batches(setup, items, fold, generator))
+            model.versions[number] = {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(model.versions[-1])
+    if judge == "validation":
+        predict.hold(setup, model, system, held, held_fold)
     if log:
         log.close()
-        predict.save_shape(setup, shape)
-        save_tensors(weights, model.state_dict(), brain=experiment.brain.component)
+        keep.save_shape(setup, shape)
+        for path, found in zip(weights, model.versions):
+            save_tensors(path, found, brain=experiment.brain.component)
         checkpoint.remove()
     return model
 
@@ -391,77 +431,6 @@ def plan(items: list[Item], options: Train, generator: np.random.Generator) -> l
     rows = [order[i::n_batches] for i in range(n_batches)]
     chosen = [[pick(items[i], options.average, generator) for i in b] for b in rows]
     return list(zip(range(n_batches), rows, chosen, generator.integers(2**32, size=n_batches)))
-
-
-def validate(
-    setup: Setup,
-    model: Any,
-    loss_of: Any,
-    items: list[Item],
-    images: np.ndarray,
-    number_of: dict[str, int],
-    fold: Any = None,
-) -> dict[str, float]:
-    """Loss and top-5 retrieval among validation images, repeats averaged."""
-    import torch
-
-    from neurovis import predict
-    from neurovis.metrics.retrieval import cosine_blocks, place, top_credit
-
-    said = predict.heads(setup, model, items, fold)
-    if not setup.world.first:
-        return setup.world.same(None)
-    truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
-    numbers = torch.tensor([number_of[image] for image in images])
-    size = setup.experiment.train.batch_size
-    losses, weights = [], []
-    loss_on_cpu, model = loss_of.to("cpu"), model.to("cpu")
-    with torch.inference_mode():
-        for start in range(0, len(items), size):
-            part = slice(start, start + size)
-            batch = {k: v[part] for k, v in said.items()}
-            seen = model.seen({k: v[part] for k, v in truth.items()})
-            losses.append(float(loss_on_cpu(batch, seen, numbers[part])["loss"]))
-            weights.append(len(numbers[part]))
-        loss = float(np.average(losses, weights=weights))
-        if not math.isfinite(loss):
-            return setup.world.same({"validation_loss": loss, "validation_top5": 0.0})
-        gallery = np.unique(images)
-        known = {k: torch.from_numpy(v) for k, v in setup.truth(gallery).items()}
-        target, vectors = next(iter(model.gallery(known).items()))
-    loss_of.to(setup.device), model.to(setup.device)
-    shown = np.searchsorted(gallery, images)
-    credit = [
-        top_credit(*place(similarity, shown[rows]), min(5, len(gallery)))
-        for rows, similarity in cosine_blocks([(said[target].numpy(), vectors.numpy())])
-    ]
-    report = {
-        "validation_loss": loss,
-        "validation_top5": float(np.concatenate(credit).mean()),
-    }
-    return setup.world.same(report)
-
-
-def pick(item: Item, average: str, generator: np.random.Generator) -> Item:
-    """The trials of an item to average this time."""
-    subject, rows = item
-    if average == "random" and len(rows) > 1:
-        rows = generator.choice(rows, generator.integers(1, len(rows) + 1), replace=False)
-    return subject, rows
-
-
-def augmented(signal: np.ndarray, options: Train, recordings: Recordings, seed: int) -> np.ndarray:
-    """Training signals shifted in time and with noise added, as the options say."""
-    generator = np.random.default_rng(int(seed))
-    most = round(options.shift * recordings.trials[0].sfreq)
-    if most:
-        shifts = generator.integers(-most, most + 1, len(signal))
-        columns = np.clip(np.arange(signal.shape[2]) - shifts[:, None], 0, signal.shape[2] - 1)
-        signal = np.take_along_axis(signal, columns[:, None], axis=2)
-    if options.noise:
-        extra = generator.standard_normal(signal.shape, dtype=np.float32)
-        signal = signal + np.float32(options.noise * signal.std()) * extra
-    return signal
 
 
 def one_cycle(done: float, warmup: float) -> float:
@@ -482,30 +451,3 @@ def parameter_groups(model: Any, loss_of: Any, weight_decay: float) -> list[dict
         {"params": rest, "weight_decay": 0.0},
     ]
     return groups + [{"params": [p], "weight_decay": p.weight_decay} for p in own]
-
-
-def average_into(shadow: dict, model: Any, decay: float, step: int) -> None:
-    """Move the average of the weights towards the weights; early steps count more."""
-    import torch
-
-    rate = 1 - min(decay, (1 + step) / (10 + step)) if decay else 1.0
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if value.dtype.is_floating_point and rate < 1:
-                shadow[name].lerp_(value, rate)
-            else:
-                shadow[name].copy_(value)
-
-
-def use(model: Any, shadow: dict, decay: float) -> None:
-    """Put the averaged weights into the model, keeping its own."""
-    if decay:
-        model._own = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        model.load_state_dict(shadow)
-
-
-def restore(model: Any, decay: float) -> None:
-    """Undo `use`."""
-    if decay:
-        model.load_state_dict(model._own)
-        del model._own

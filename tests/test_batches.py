@@ -12,7 +12,8 @@ from conftest import write_prepared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurovis.batches import Data, Recordings, Timed, ahead
+from neurovis.ahead import Timed, ahead
+from neurovis.batches import Data, Recordings
 from neurovis.errors import NeurovisError
 from neurovis.records import Split, Trials, opened
 

@@ -207,6 +207,12 @@ def every_field() -> list:
         "data.subjects": ("07",),
         "data.tmin": 0.1,
         "data.tmax": 0.2,
+        "data.sessions": 1,
+        "data.n_train_images": 5,
+        "train.average": "all",
+        "train.augment": ("smooth",),
+        "subjects": "single",
+        "protocol": "last",
         "version": 0,
     }
     default = Experiment()

@@ -384,12 +384,12 @@ def test_a_process_that_was_killed_is_not_alive_before_it_is_collected():
 
 LATE = """
 import os, signal, sys
-from neurovis import cli, predict
+from neurovis import cli, keep
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-predict._pictures = die                        # by the first process alone, while the other waits
+keep._pictures = die                           # by the first process alone, while the other waits
 sys.exit(cli.main(["train", sys.argv[1], "--out", sys.argv[2], "--quiet"]))
 """
 

@@ -20,7 +20,7 @@ NAMED = [pytest.param(p, id=p.relative_to(ROOT).as_posix()) for p in MODULES]
 
 # from the ground up: a module may import what stands in a line above its own
 ORDER = """
-errors
+errors flags
 progress
 config
 parallel store safe_pickle watch
@@ -30,12 +30,16 @@ spaces
 signals images decoder metrics report fetch
 brain world datasets joint
 losses
+subsets ahead
 batches targets prepare imports
 levels
+augment protocols galleries
+choice
 log experiment evaluate step checkpoint device confidence
 adapt ensemble card pretrained search
 hub retrieve
-predict
+predict keep
+turns validate
 train listing
 sweep
 demo

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import ROOT, write_prepared
 
-from neurovis import predict, train
+from neurovis import predict, train, turns
 from neurovis.batches import Data, Recordings, seed_of, shuffled
 from neurovis.config import build
 from neurovis.errors import NeurovisError, UsageError
@@ -131,7 +131,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from neurovis import log, predict, train
+from neurovis import keep, log, train
 from neurovis.config import build, load_yaml
 from neurovis.experiment import Experiment
 
@@ -140,7 +140,7 @@ def die(*_):
 
 where = sys.argv[3]
 if where == "finish":
-    predict._pictures = die
+    keep._pictures = die
 else:
     write = log.Log.write
     def then(self, row):
@@ -322,7 +322,7 @@ def test_signals_are_mixed_within_subjects_and_their_images_told(planted, tmp_pa
     seen = []
     monkeypatch.setattr(Mixco, "mix", mixing)
     monkeypatch.setattr(Recordings, "averages", reading)
-    forward = train.image_side
+    forward = turns.image_side
 
     def watched(*args, **options):
         model = forward(*args, **options)
@@ -336,7 +336,7 @@ def test_signals_are_mixed_within_subjects_and_their_images_told(planted, tmp_pa
         model.forward = told
         return model
 
-    monkeypatch.setattr(train, "image_side", watched)
+    monkeypatch.setattr(turns, "image_side", watched)
     config = experiment(planted, loss="mixco", train={"epochs": 1}, control="none")
     train.main(config, tmp_path, quiet=True)
     assert [done for _, done, *_ in batches] == [0, 0.25, 0.5, 0.75]
@@ -400,7 +400,7 @@ def folder_of(config, out):
 def test_never_resuming_starts_over(planted, tmp_path, monkeypatch):
     config = experiment(planted, train={"epochs": 1}, brain="ridge")
     with monkeypatch.context() as patch:
-        patch.setattr(predict, "finish", lambda *_: 1 / 0)
+        patch.setattr(keep, "finish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train.main(config, tmp_path, quiet=True)
     (left,) = (tmp_path / "runs").iterdir()

@@ -296,3 +296,15 @@ def permutation_null(
         shuffled[home] = label[order]
         null[draw] = statistic(shuffled)
     return null
+
+
+def interval_text(category: bool) -> str:
+    """How the intervals of a run were made, in words."""
+    over = (
+        "the wider of a bootstrap over trials (within recording and category) and Student's "
+        "interval over recordings"
+        if category
+        else "bootstrap over images (repeats and subjects of an image move together), at least "
+        "Wilson's where fewer than five images inform it"
+    )
+    return f"95 %, {over}; {N_DRAWS} draws, seed 0"

@@ -6,6 +6,7 @@ and intervals, subjects one by one.
 
 from __future__ import annotations
 
+from neurovis import flags
 from neurovis.metrics import scoring
 from neurovis.records import Score
 
@@ -44,6 +45,7 @@ def table(scores: list[Score]) -> str:
         first = (some + observers)[0]
         lines.append(f"target {target}: {first.gallery}")
         lines.append(f"protocol {first.protocol}; 95 % intervals; shares in %")
+        lines += [text] if (text := flags.warning(first.protocol)) else []
         levels = sorted({s.about["n_averaged"] for s in some}, reverse=True)
         for n_averaged in levels:
             here = [

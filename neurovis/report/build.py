@@ -114,6 +114,7 @@ def build(material: Material, quiet: bool = False) -> str:
             f"neurovis report · {material.config.get('name') or material.name}",
             class_="eyebrow",
         ),
+        headline.warned(material),
         headline.sentence(material),
         headline.context(material),
         headline.bars(material),

@@ -6,6 +6,7 @@ The sentence is chosen by the interval: where it holds chance, the first words s
 
 from __future__ import annotations
 
+from neurovis.flags import warning
 from neurovis.records import Score
 from neurovis.report.markup import THIN, Markup, count, el, number, percent, plural, share
 from neurovis.report.material import ROLES, Material, named
@@ -110,6 +111,12 @@ def _gain(score: Score) -> float:
 def _shown(material: Material) -> list[str]:
     ids = material.retrieved.image if material.retrieved is not None else material.stimuli.image
     return sorted(set(ids.tolist()))
+
+
+def warned(material: Material) -> Markup | None:
+    """What must be known of the protocol before any number is read: selection on test, above all."""
+    flags = dict.fromkeys(warning(s.protocol) for s in material.scores if warning(s.protocol))
+    return el("p", el("b", " ".join(flags)), class_="verdict bad", role="note") if flags else None
 
 
 def context(material: Material) -> Markup:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from neurovis.flags import judged, warning
 from neurovis.records import Score
 from neurovis.report.headline import control, interval, metric_name, shown
 from neurovis.report.markup import THIN, Markup, count, el, percent, plural
@@ -203,8 +204,8 @@ def training(material: Material) -> Markup | None:
         stages[row["stage"]].append(row)
     losses, scores = [], []
     for stage, rows in stages.items():
-        system = re.sub(r"-\d+$", "", stage)
-        several = sum(re.sub(r"-\d+$", "", s) == system for s in stages) > 1
+        system = stage.partition("-")[0]
+        several = sum(s.partition("-")[0] == system for s in stages) > 1
         x = [float(row["epoch"]) for row in rows]
         faint = "faint" if several else ""
         for name, into, kind in (
@@ -218,22 +219,23 @@ def training(material: Material) -> Markup | None:
                 into.append(Series(css(system), a, b, markers=len(a) == 1, kind=kind))
     if not losses:
         return None
-    systems = dict.fromkeys(re.sub(r"-\d+$", "", stage) for stage in stages)
-    folds = max(sum(re.sub(r"-\d+$", "", s) == system for s in stages) for system in systems)
-    title = "Loss: solid on validation, dashed on training"
-    title += f"; {folds} folds" if folds > 1 else ""
-    charts = [
-        curves(losses, "Training and validation loss against epochs", "epoch", title, zero=False)
-    ]
+    systems = dict.fromkeys(stage.partition("-")[0] for stage in stages)
+    n = max(sum(s.partition("-")[0] == system for s in stages) for system in systems)
+    judge = judged(material.headline.protocol)
+    title = f"Loss: solid on {judge}, dashed on training" if judge else "Loss on training"
+    title += f"; {plural(n, 'fold' if len(material.folds) > 1 else 'training')}" if n > 1 else ""
+    label = f"Training and {judge} loss against epochs" if judge else "Training loss against epochs"
+    charts = [curves(losses, label, "epoch", title, zero=False)]
     if scores and not material.category:
-        title = "Top-5 among the validation images"
+        title = f"Top-5 among the {judge} images"
         charts.append(
-            curves(scores, "Top-5 retrieval on validation against epochs", "epoch", title, unit="%")
+            curves(scores, f"Top-5 retrieval on {judge} against epochs", "epoch", title, unit="%")
         )
     seconds = sum(float(row["seconds"]) for row in material.log if row.get("seconds"))
-    test = f"test {material.folds[0].unit}s"
-    note = el("p", f"{seconds:.0f} s in all. Training stops where validation no longer gains; the best "
-              f"epoch on validation is used, {test} play no part.", class_="small")  # fmt: skip
+    words = "Training stops where validation no longer gains; the best epoch on validation is used, test "
+    words += f"{material.folds[0].unit}s play no part."
+    words = warning(material.headline.protocol) or words
+    note = el("p", f"{seconds:.0f} s in all. {words}", class_="small")
     shown_ = legend([(s, named(s)) for s in systems], chance=False)
     return Markup(shown_ + el("div", charts, class_="charts") + note)
 

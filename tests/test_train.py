@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import ROOT, write_prepared
 
-from neurovis import predict, train, turns
+from neurovis import keep, predict, train, turns
 from neurovis.batches import Data, Recordings, seed_of, shuffled
 from neurovis.config import build
 from neurovis.errors import NeurovisError, UsageError

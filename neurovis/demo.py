@@ -19,7 +19,13 @@ DESIGN: dict[str, Any] = {}
 EXPERIMENT: dict[str, Any] = {
     "version": 1,
     "name": "demo",
-    "targets": {"gabor+color": {"encoder": "gabor+color", "components": 64, "whiten": 0.5}},
+    "targets": {
+        "picture": {
+            "encoder": {"name": "beside", "parts": ["gabor+color", "world:kinds"]},
+            "components": 128,
+            "whiten": 0.5,
+        }
+    },
     "brain": {"name": "inverted"},
     "projection": "linear",
     "loss": {"name": "clip_mse", "weight": 0.75},

@@ -20,6 +20,7 @@ from typing import Any
 from neurovis.config import build, resolve
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.images.base import ImageEncoder
+from neurovis.images.beside import Beside  # noqa: F401 - registers itself
 from neurovis.images.classical import Classical, Color, Gabor, Hog, Pixels
 from neurovis.images.kinds import Kinds
 from neurovis.images.networks import SUFFIXES, OpenClip, Timm

@@ -86,7 +86,7 @@ def test_the_error_about_the_world_names_what_works_offline():
     for name in OFFLINE:
         encoder(name).build()
     assert set(OFFLINE) == set(components(ImageEncoder)) - {
-        "open_clip", "open_clip_text", "timm", "category", "viewed", "world_kinds"
+        "open_clip", "open_clip_text", "timm", "category", "viewed", "world_kinds", "beside"
     }  # fmt: skip
 
 

@@ -42,6 +42,7 @@ SMALL = {
     "train": "train.epochs=1 targets.picture.components=8 brain.n_hidden=4 device=cpu",
 }
 BENCHMARKS = {
+    "decoding": "--modality eeg --level middle --recipe ubp --epochs 1 --n-subjects 1 --small",
     "galleries": "--n-items 3000 --dim 24 --n-rows 20",
     "limits": "--n-subjects 1 --n-train-concepts 4 --n-test 4 --quiet",
     "nsd": "--sessions 2 --shape 9 10 8 --n-voxels 60",

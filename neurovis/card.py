@@ -19,7 +19,7 @@ from neurovis.records import Score
 SNIPPET = """import numpy as np
 from neurovis.hub import from_pretrained
 
-model = from_pretrained("{name}")
+model = from_pretrained("{name}"{whose})
 # trial x channel x time, preprocessed as below; here: nothing but noise
 signal = np.random.default_rng(0).standard_normal((2, len(model.channel_name), model.n_times))
 said = model.predict(
@@ -42,6 +42,13 @@ def data_manifest(signals: dict[str, Any]) -> Manifest | None:
         if manifest.reader == signals.get("dataset"):
             return manifest
     return None
+
+
+def _whose(config: dict[str, Any], shape: dict[str, Any]) -> str:
+    """Words that say whose model is loaded, where each subject has one."""
+    said = config.get("subjects") or "joint"
+    kind = said.get("name") if isinstance(said, dict) else said
+    return f', subject="{shape["subjects"][0]}"' if kind == "single" else ""
 
 
 def card(
@@ -92,7 +99,7 @@ def card(
         f"## Training data\n\n{_data(manifest, signals)}\n",
         f"## Signals\n\n{_signals(shape, signals)}\n",
         f"## Scores\n\n{_table(chosen, scores, headline)}\n",
-        f"## Use\n\n```python\n{SNIPPET.format(name=name)}```\n",
+        f"## Use\n\n```python\n{SNIPPET.format(name=name, whose=_whose(config, shape))}```\n",
         f"## Citation\n\n{_citation(manifest, brain)}\n",
         f"## Provenance\n\n{_provenance(provenance)}\n",
     ]

@@ -27,6 +27,8 @@ EXPERIMENT: dict[str, Any] = {
         }
     },
     "brain": {"name": "inverted"},
+    # which part of an embedding counts differs from brain to brain: each gets its own image side
+    "subjects": "single",
     "projection": "linear",
     "loss": {"name": "clip_mse", "weight": 0.75},
     "train": {"epochs": 6, "batch_size": 256, "lr": 3e-4, "average_weights": 0.9},

@@ -25,7 +25,7 @@ from neurovis.store import is_complete, read_json, remove, temporary, write_json
 __all__ = ["Pretrained", "from_pretrained", "push", "save_pretrained"]
 
 FILES = ("README.md", "config.yaml", "shape.json", "signals.json", "scores.json", "provenance.json")
-PATTERNS = [*FILES, "model*.safetensors", "spaces/*.safetensors"]
+PATTERNS = [*FILES, "shape-*.json", "model*.safetensors", "spaces/*.safetensors"]
 REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 SECRET = re.compile(
     r"\bhf_[A-Za-z0-9]{20,}|\b(?:api[_-]?key|token|password)\s*[:=]\s*\S{12,}", re.I
@@ -78,7 +78,8 @@ def save_pretrained(run: str | Path, folder: str | Path, licence: str = "other")
         (partial / "spaces").mkdir(parents=True)
         for source in [*weights, *(run / "spaces").glob("*.safetensors")]:
             shutil.copyfile(source, partial / source.relative_to(run))
-        for name in ("config.yaml", "shape.json", "signals.json", "scores.json"):
+        own = [path.name for path in run.glob("shape-*.json")]
+        for name in ("config.yaml", "shape.json", "signals.json", "scores.json", *own):
             shutil.copyfile(run / name, partial / name)
         record = read_json(run / "provenance.json")
         # what the machine is stays with the run
@@ -120,7 +121,7 @@ def _foreign(config: dict[str, Any]) -> bool:
 def _refuse_private(folder: Path) -> None:
     """Refuse texts that name a folder, the machine or a secret."""
     host = socket.gethostname()
-    for name in FILES:
+    for name in (*FILES, *(path.name for path in folder.glob("shape-*.json"))):
         text = (folder / name).read_text(encoding="utf-8")
         for what, pattern in (
             ("a path", PATH),
@@ -144,6 +145,7 @@ def from_pretrained(
     revision: str | None = None,
     token: str | None = None,
     device: str = "cpu",
+    subject: str | None = None,
 ) -> Pretrained:
     """Load a model from a folder or from the Hugging Face Hub.
 
@@ -160,6 +162,8 @@ def from_pretrained(
     token : str, optional
         Of the Hub, for a private repository.
     device : str
+    subject : str, optional
+        Whose model, where each subject has one of its own.
 
     Returns
     -------
@@ -177,7 +181,7 @@ def from_pretrained(
                 f"{name}: no such folder, and no owner/name of a repository; give one of both."
             )
         folder = _fetch(str(name), revision, token)
-    return Pretrained(folder, fold, brain, device)
+    return Pretrained(folder, fold, brain, device, subject)
 
 
 def _fetch(name: str, revision: str | None, token: str | None) -> Path:

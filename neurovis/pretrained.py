@@ -60,7 +60,7 @@ class Pretrained:
     ----------
     folder : path
         From `save_pretrained`.
-    fold, brain, device
+    fold, brain, device, subject
         As in `from_pretrained`.
 
     Attributes
@@ -80,15 +80,17 @@ class Pretrained:
         fold: int | None = None,
         brain: BrainEncoder | None = None,
         device: str = "cpu",
+        subject: str | None = None,
     ):
         config = read_config(folder)
         self.brain = brain if brain is not None else read_brain(config, folder)
-        data = read_json(folder / "shape.json")
+        part = _part(folder, subject)
+        data = read_json(folder / f"shape{part}.json")
         try:
             self.shape = Shape.from_dict(data)
         except (KeyError, TypeError, ValueError) as error:
             raise NeurovisError(
-                f"{folder / 'shape.json'}: damaged ({error}); save the model anew."
+                f"{folder / f'shape{part}.json'}: damaged ({error}); save the model anew."
             ) from error
         signals = read_json(folder / "signals.json", "neurovis-signals")
         self.unit, self.modality = str(signals["unit"]), str(signals["modality"])
@@ -99,7 +101,7 @@ class Pretrained:
         self.device = device
         has = [signals["channels"][who] for who in self.subjects]
         self._has = np.array([np.isin(self.channel_name, names) for names in has])
-        path, self._folds = _weights(folder, fold)
+        path, self._folds = _weights(folder, fold, part)
         tensors = load_tensors(path)
         self.spaces = {
             name: Space.read(folder / "spaces" / f"{name}.safetensors") for name in self.targets
@@ -315,8 +317,27 @@ class Pretrained:
         return dict(zip(self.targets, parts))
 
 
-def _weights(folder: Path, fold: int | None) -> tuple[Path, int]:
+def _part(folder: Path, subject: str | None) -> str:
+    """End of the names of one subject's files, where each subject has a model."""
+    known = [path.stem.removeprefix("shape-") for path in sorted(folder.glob("shape-*.json"))]
+    if not known:
+        if subject is not None:
+            raise UsageError(f"subject: expected none, as there is one model, found {subject!r}.")
+        return ""
+    if subject not in known:
+        raise UsageError(
+            f"subject: expected one of {', '.join(known)}, as each has a model of its own, found "
+            f"{subject!r}; say whose to load."
+        )
+    return f"-{subject}"
+
+
+def _weights(folder: Path, fold: int | None, part: str = "") -> tuple[Path, int]:
     """File of the weights, and how many folds there are (0 where there is one model)."""
+    if part:
+        if fold is not None:
+            raise UsageError(f"fold: expected none, as models are told by subject, found {fold}.")
+        return folder / f"model{part}.safetensors", 0
     paths = sorted(folder.glob("model*.safetensors"))
     if not paths:
         raise NeurovisError(f"{folder}: no model.safetensors in it; save the model anew.")

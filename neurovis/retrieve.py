@@ -7,7 +7,8 @@ text tower that belongs to the gallery's encoder; a score says so, because they 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.metrics import scoring
 from neurovis.records import Embeddings, Prediction, Score, Split
 from neurovis.search import Found, Gallery, combine, open_gallery, search, search_faiss
-from neurovis.spaces import Space, run_space
+from neurovis.spaces import Space, run_spaces
 from neurovis.store import write_h5
 
 ROWS = ("image", "subject", "n_averaged")
@@ -100,31 +101,83 @@ def retrieve(
         raise UsageError(f"--weight: expected 0 to 1, found {query.weight:g}.")
     with open_gallery(gallery, ids) as candidates:
         said, target = _prediction(query)
-        space = run_space(query.run, query.system, target) if query.run else None
-        if space is not None:
-            space.check(candidates.encoder)
-        vector = said.vector[target] if said is not None else None
-        if words:
-            text = _words(query, candidates, space)
-            weights = [1 - query.weight, query.weight]
-            vector = text if vector is None else combine([vector, text], weights)
+        spaces: list[tuple[Space | None, int | None]] = [(None, None)]
+        if query.run:
+            spaces = _of_rows(run_spaces(query.run, query.system, target), query, said)
         shown = candidates.index(said.image) if said is not None else None
-        known = shown >= 0 if shown is not None else np.zeros(len(vector), bool)
-        if engine != "exact":
-            found = search_faiss(vector, candidates, k, engine, space)
-        elif known.all() and len(known):
-            found = search(vector, candidates, k, shown, space, quiet=quiet)
-        else:
-            found = search(vector, candidates, k, None, space, quiet=quiet)
-            if known.any():
-                some = search(vector[known], candidates, 1, shown[known], space, quiet=quiet)
-                above, tied = np.full(len(known), -1), np.full(len(known), -1)
-                above[known], tied[known] = some.above, some.tied
-                found = replace(found, above=above, tied=tied)
+        parts, start = [], 0
+        for space, count in spaces:
+            if space is not None:
+                space.check(candidates.encoder)
+            rows = slice(start, None if count is None else start + count)
+            start += count or 0
+            vector = said.vector[target][rows] if said is not None else None
+            if words:
+                text = _words(query, candidates, space)
+                weights = [1 - query.weight, query.weight]
+                vector = text if vector is None else combine([vector, text], weights)
+            known = shown[rows] if shown is not None else np.full(len(vector), -1)
+            parts.append(_search(vector, candidates, k, engine, space, known, quiet))
+        found = joined(parts)
+        known = shown >= 0 if shown is not None else np.zeros(len(found.item), bool)
         scores = _scores(query, said, target, found, known, candidates) if known.any() else []
     if out is not None:
         _write(Path(out), found, said, query)
     return found, said, scores
+
+
+def _search(
+    vector: np.ndarray,
+    candidates: Gallery,
+    k: int,
+    engine: str,
+    space: Space | None,
+    shown: np.ndarray,
+    quiet: bool,
+) -> Found:
+    """Search with some rows; `shown` is their item in the gallery, -1 where it is none of it."""
+    known = shown >= 0
+    if engine != "exact":
+        return search_faiss(vector, candidates, k, engine, space)
+    if known.all() and len(known):
+        return search(vector, candidates, k, shown, space, quiet=quiet)
+    found = search(vector, candidates, k, None, space, quiet=quiet)
+    if known.any():
+        some = search(vector[known], candidates, 1, shown[known], space, quiet=quiet)
+        above, tied = np.full(len(known), -1), np.full(len(known), -1)
+        above[known], tied[known] = some.above, some.tied
+        found = replace(found, above=above, tied=tied)
+    return found
+
+
+def joined(parts: list[Found]) -> Found:
+    """What several models found, rows below each other; places only where each has them."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = {}
+    for one in fields(Found):
+        values = [getattr(part, one.name) for part in parts]
+        rows = all(isinstance(v, np.ndarray) for v in values)
+        whole[one.name] = np.concatenate(values) if rows else None
+    return Found(**whole)
+
+
+def _of_rows(
+    spaces: list[tuple[Space, int | None]], query: Query, said: Prediction | None
+) -> list[tuple[Space, int | None]]:
+    """Spaces with their number of the rows asked for, which are some of the run's."""
+    if len(spaces) == 1:
+        return [(spaces[0][0], None)]
+    if said is None:
+        raise UsageError(
+            f"retrieve: the run has {len(spaces)} models with a space each, expected rows to search with; "
+            "give words together with a RUN's predictions."
+        )
+    path = Path(query.run) / "systems" / query.system / "prediction.h5"
+    every = Prediction.read(path).n_averaged == said.n_averaged[0]
+    ends = np.cumsum([0, *(count for _, count in spaces)])
+    counts = [int(every[a:b].sum()) for a, b in pairwise(ends)]
+    return [(space, count) for (space, _), count in zip(spaces, counts) if count]
 
 
 def listed(found: Found, said: Prediction | None, n_rows: int = 5) -> str:

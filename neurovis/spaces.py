@@ -119,22 +119,36 @@ class Aimed(Embeddings):
     space: Space = field(default_factory=Space)
 
 
-def run_space(run: str | Path, system: str, target: str) -> Space:
+def run_spaces(run: str | Path, system: str, target: str) -> list[tuple[Space, int | None]]:
     """The way from an encoder's vectors to what one system of a run is compared with.
+
+    Returns
+    -------
+    list of (Space, int or None)
+        One per model, with its number of rows of ``prediction.h5``, in order; None stands for all rows.
 
     Raises
     ------
     NeurovisError
-        If the run keeps none.
+        If the run keeps none, or has not one model for each of its galleries.
     """
-    run = Path(run)
+    run, folder = Path(run), Path(run) / "systems" / system
     space = Space.read(run / "spaces" / f"{target}.safetensors")
-    weights = run / "model.safetensors"
-    own = run / "systems" / system / "gallery"
-    if not own.is_dir():
-        return space
-    if system != "tower":
-        weights = run / "systems" / system / "model.safetensors"
-    names = list(read_json(run / "shape.json")["outputs"])
-    projection = load_tensors(weights).get(f"projection.{names.index(target)}")
-    return space if projection is None else replace(space, projection=projection.float().numpy())
+    counts: list[int | None] = [None]
+    if (folder / "galleries.json").is_file():
+        counts = read_json(folder / "galleries.json", "neurovis-galleries")["rows"]
+    elif not (folder / "gallery").is_dir():
+        return [(space, None)]
+    weights = sorted((run if system == "tower" else folder).glob("model*.safetensors"))
+    if len(weights) != len(counts):
+        raise NeurovisError(
+            f"{run}: expected a model for each of {len(counts)} galleries of {system}, found "
+            f"{len(weights)}; search with --prediction in a gallery of the run."
+        )
+    number = list(read_json(run / "shape.json")["outputs"]).index(target)
+    found = []
+    for path, count in zip(weights, counts):
+        projection = load_tensors(path).get(f"projection.{number}")
+        own = None if projection is None else projection.float().numpy()
+        found.append((space if own is None else replace(space, projection=own), count))
+    return found

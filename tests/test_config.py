@@ -62,7 +62,7 @@ class Nameless(Shelf):
     weight: float = 1.0
 
 
-NEEDED = {"images": {"model": "resnet18"}}
+NEEDED = {"images": {"model": "resnet18", "encoder": "gabor", "parts": ["gabor", "color"]}}
 
 
 def every_component() -> list:
@@ -233,6 +233,7 @@ def test_every_option_of_an_experiment_is_fingerprinted_unless_it_says_how(key, 
     for parent in parents:
         owner = getattr(owner, parent)
     choices = get_args(type(owner).model_fields[last].annotation)
+    choices = [word for one in choices for word in get_args(one) or (one,)]
     old = getattr(owner, last)
     if value is None and isinstance(old, str) and old in choices:
         value = next(choice for choice in choices if choice != old)

@@ -404,3 +404,33 @@ def test_a_tower_of_ones_own_is_given_by_hand(saved):
     assert json.loads((folder / "signals.json").read_text())["channels"]["02"] == [
         f"MEG{i:03d}" for i in range(12) if i not in (0, 5)
     ]
+
+
+def test_a_model_of_ones_own_is_loaded_by_its_subject(prepared, tmp_path):
+    """Where each subject has a model, its own rows come out as the run predicted them."""
+    brain = {"name": "inverted", "n_hidden": 8, "n_folds": 2}
+    run = run_of(prepared, tmp_path, brain, subjects="single", control="none")
+    folder = save_pretrained(run, tmp_path / "model")
+    expected = Prediction.read(run / "systems" / "tower" / "prediction.h5")
+    with pytest.raises(UsageError, match="expected one of 01, 02, as each has a model of its own"):
+        from_pretrained(folder)
+    for place, who in enumerate(("01", "02")):
+        model = from_pretrained(folder, subject=who)
+        assert model.subjects == (who,)
+        recordings = Recordings(experiment(prepared, data={"subjects": [who]}).data)
+        rows = predict.test_rows(recordings, recordings.folds[0], experiment(prepared).predict, 0)
+        signal, first = recordings.averages(rows.items), recordings.trials[0]
+        said = model.predict(signal, recordings.channel_name, first.sfreq, first.tmin, who)
+        recordings.close()
+        single = expected.n_averaged == 1
+        mine = single & (expected.subject == who)
+        found = said["image"][rows.n_averaged == 1]
+        np.testing.assert_allclose(found, expected.vector["image"][mine], rtol=1e-5, atol=1e-6)
+        gallery = Embeddings.read(
+            run / "systems" / "tower" / "galleries" / f"{place:03d}" / "image.h5"
+        )
+        raw = Embeddings.read(prepared / "embeddings.h5")
+        seen = model.gallery("image", raw.at(gallery.image), raw.encoder)
+        np.testing.assert_allclose(seen, gallery.vector, rtol=1e-5, atol=1e-6)
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert 'from_pretrained("model", subject="01")' in text

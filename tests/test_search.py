@@ -16,10 +16,10 @@ from test_train import experiment
 from neurovis import cli, train
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.metrics.retrieval import unit_rows
-from neurovis.records import Embeddings, Prediction
+from neurovis.records import Embeddings, Prediction, Split
 from neurovis.retrieve import Query, retrieve, text_vectors
 from neurovis.search import Gallery, combine, open_gallery, search, search_faiss
-from neurovis.spaces import Space, run_space
+from neurovis.spaces import Space, run_spaces
 from neurovis.store import read_h5, write_h5
 
 
@@ -227,7 +227,7 @@ def test_a_run_searches_a_gallery_of_its_encoder(run, system, tmp_path):
     found, said, scores = retrieve(query, path, k=7, out=tmp_path / "found.h5", quiet=True)
     assert (said.n_averaged == 3).all()
     assert found.item.shape == (20, 7)
-    space = run_space(made, system, "image")
+    space = run_spaces(made, system, "image")[0][0]
     similarity = whole(said.vector["image"], space.apply(vector.astype(np.float32)))
     np.testing.assert_allclose(found.similarity, -np.sort(-similarity, axis=1)[:, :7], atol=1e-5)
     shown = np.array([image.tolist().index(i) for i in said.image])
@@ -245,6 +245,34 @@ def test_a_run_searches_a_gallery_of_its_encoder(run, system, tmp_path):
     gallery = Embeddings.read(own if own.is_file() else made / "gallery" / "image.h5")
     raw = Embeddings.read(path.parent / "p" / "embeddings.h5")
     np.testing.assert_allclose(space.apply(raw.at(gallery.image)), gallery.vector, atol=1e-5)
+
+
+def test_each_model_of_a_run_searches_in_its_own_space(run, tmp_path):
+    """Where each subject has a model, what is found in the run's gallery is what evaluation finds."""
+    from neurovis.evaluate import evaluate_run
+
+    _, path, _, _ = run
+    prepared = path.parent / "p"
+    targets = {"image": {"encoder": "planted", "components": 5, "whiten": 0.5}}
+    targets["image"]["embeddings"] = str(prepared / "embeddings.h5")
+    config = experiment(prepared, targets=targets, train={"epochs": 2}, subjects="single")
+    made = train.main(config, tmp_path, quiet=True)
+    assert len(run_spaces(made, "tower", "image")) == 2
+    own = Embeddings.read(prepared / "embeddings.h5")
+    tested = Split.read(made / "split.json").test
+    few = tmp_path / "few.h5"
+    data = {"vector": own.at(list(tested)), "image": np.array(tested)}
+    write_h5(few, "neurovis-embeddings", data, encoder='{"name": "planted"}')
+    _, _, found = retrieve(Query(run=str(made)), few, k=3, quiet=True)
+    known = {
+        (s.name, s.about["subject"]): s.value
+        for s in evaluate_run(made, quiet=True)
+        if "comparison" not in s.about and s.about["n_averaged"] == 3
+        and (s.about["system"], s.about["target"]) == ("tower", "image")
+    }  # fmt: skip
+    assert {s.about["subject"] for s in found} == {"all", "01", "02"}
+    for score in found:
+        assert score.value == pytest.approx(known[score.name, score.about["subject"]])
 
 
 def test_words_move_the_answer_and_are_said(run, tmp_path):

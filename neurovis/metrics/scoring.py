@@ -23,6 +23,8 @@ RETRIEVAL: tuple[retrieval.RankMetric, ...] = (
     retrieval.RelativeRank(),
     retrieval.KWay(k=2),
     retrieval.KWay(k=10),
+    # what work on fMRI reports, by drawing; only galleries that large have it
+    retrieval.KWay(k=300),
 )
 CATEGORY: tuple[identification.CategoryMetric, ...] = (
     identification.Auc(),

@@ -40,8 +40,8 @@ class Train(Config):
         a tower normalises over the batch or draws at random, as it then does so per part.
     lr, weight_decay : float
         Of AdamW.
-    betas : (float, float)
-        Of AdamW: decay of its means of gradients and of their squares.
+    momentum : float
+        Of AdamW: decay of its mean of gradients, the first of its betas.
     schedule : {"one_cycle", "constant"}
         Whether the rate rises and falls, or stays.
     warmup : float
@@ -74,7 +74,7 @@ class Train(Config):
     micro_batch: pydantic.NonNegativeInt = added(0)
     lr: pydantic.PositiveFloat = 3e-4
     weight_decay: pydantic.NonNegativeFloat = 0.05
-    betas: tuple[float, float] = added((0.9, 0.999))
+    momentum: float = added(0.9, ge=0, lt=1)
     schedule: Literal["one_cycle", "constant"] = added("one_cycle")
     warmup: float = pydantic.Field(0.1, gt=0, lt=1)
     clip_norm: pydantic.PositiveFloat = 1.0

@@ -296,7 +296,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     world.alike(model, loss_of)
     normalise_together(model, world)
     groups = parameter_groups(model, loss_of, options.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=options.lr, betas=options.betas)
+    optimiser = torch.optim.AdamW(groups, lr=options.lr, betas=(options.momentum, 0.999))
     n_batches = max(1, len(items) // options.batch_size)
     n_steps = options.epochs * n_batches
     constant = options.schedule == "constant"

@@ -184,9 +184,9 @@ class Watched(torch.optim.AdamW):
 def test_the_rate_may_stay_and_adam_has_its_betas(miniature, tmp_path, monkeypatch, schedule):
     monkeypatch.setattr(torch.optim, "AdamW", Watched)
     monkeypatch.setattr(Watched, "steps", [])
-    options = {"epochs": 3, "lr": 0.01, "schedule": schedule, "betas": (0.5, 0.99)}
+    options = {"epochs": 3, "lr": 0.01, "schedule": schedule, "momentum": 0.5}
     run_of(miniature["meg"], tmp_path, train=options, protocol="last")
     rates, betas = zip(*Watched.steps)
-    assert set(betas) == {(0.5, 0.99)}
+    assert set(betas) == {(0.5, 0.999)}
     assert len(rates) == 3
     assert (set(rates) == {0.01}) == (schedule == "constant")

@@ -365,7 +365,8 @@ def _score(
     for metric in metrics:
         if not metric.fits(n_gallery):
             notes.append(f"{metric.label} left out: the gallery has {n_gallery} items.")
-    metrics = tuple(metric for metric in metrics if metric.fits(n_gallery))
+    more = () if category else scoring.LARGE
+    metrics = tuple(metric for metric in (*metrics, *more) if metric.fits(n_gallery))
     if not metrics:
         raise NeurovisError("gallery: expected two items or more, found one; add images to it.")
     above, tied, sure, items, similarity = _rank_rows(one, shown, category)

@@ -39,9 +39,13 @@ class Train(Config):
         memory; 0 for all of them. Gradients are those of the whole batch (see `neurovis.step`). It changes numbers where
         a tower normalises over the batch or draws at random, as it then does so per part.
     lr, weight_decay : float
-        Of AdamW; the rate follows one cycle.
+        Of AdamW.
+    momentum : float
+        Of AdamW: decay of its mean of gradients, the first of its betas.
+    schedule : {"one_cycle", "constant"}
+        Whether the rate rises and falls, or stays.
     warmup : float
-        Share of the steps in which the rate rises.
+        Share of the steps in which the rate rises, in one cycle.
     clip_norm : float
     average : {"random", "all", "none"} or int
         Repeats of an image in training: a random part of them averaged anew in every epoch, all of
@@ -70,6 +74,8 @@ class Train(Config):
     micro_batch: pydantic.NonNegativeInt = added(0)
     lr: pydantic.PositiveFloat = 3e-4
     weight_decay: pydantic.NonNegativeFloat = 0.05
+    momentum: float = added(0.9, ge=0, lt=1)
+    schedule: Literal["one_cycle", "constant"] = added("one_cycle")
     warmup: float = pydantic.Field(0.1, gt=0, lt=1)
     clip_norm: pydantic.PositiveFloat = 1.0
     average: Literal["random", "all", "none"] | pydantic.PositiveInt = "random"

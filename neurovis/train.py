@@ -296,11 +296,12 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     world.alike(model, loss_of)
     normalise_together(model, world)
     groups = parameter_groups(model, loss_of, options.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=options.lr)
+    optimiser = torch.optim.AdamW(groups, lr=options.lr, betas=(options.momentum, 0.999))
     n_batches = max(1, len(items) // options.batch_size)
     n_steps = options.epochs * n_batches
+    constant = options.schedule == "constant"
     cosine = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: one_cycle(step / n_steps, options.warmup)
+        optimiser, lambda step: 1.0 if constant else one_cycle(step / n_steps, options.warmup)
     )
     state = {"epoch": 0, "within": 0, "step": 0, "best": math.inf, "since": 0, "sums": {}}
     shadow = {k: v.detach().clone() for k, v in model.state_dict().items()}

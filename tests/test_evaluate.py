@@ -388,7 +388,16 @@ def test_too_small_galleries_leave_metrics_out_and_say_so(capsys):
     said = capsys.readouterr().err
     assert "top10 left out: the gallery has 8 items" in said
     assert "10-way left out" in said
+    assert "300-way" not in said
     assert names == {"top1", "top5", "median_rank", "relative_rank", "2-way"}
+
+
+def test_large_galleries_have_the_choice_among_300():
+    prediction, gallery = prediction_and_gallery(n=320)
+    scores = evaluate_prediction(prediction, gallery)
+    found = find(scores, subject="all", metric="300-way")
+    assert found.chance == pytest.approx(1 / 300)
+    assert find(scores, subject="all", metric="top1").value <= found.value <= 1
 
 
 def test_wrong_predictions_are_refused_with_one_sentence():

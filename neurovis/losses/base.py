@@ -66,10 +66,13 @@ def full(value: Any) -> Any:
     return value.float() if value.element_size() < 4 else value
 
 
-def unit_pairs(prediction: dict, target: dict) -> Iterator[tuple[str, Any, Any]]:
+def unit_pairs(
+    prediction: dict, target: dict, own_length: bool = False
+) -> Iterator[tuple[str, Any, Any]]:
     """Name of each target, with unit vectors of brain and image: tensors (row, dim).
 
-    The image's are projected where the decoder learns a projection.
+    The image's are projected where the decoder learns a projection. With ``own_length`` the brain's keep
+    the length that the tower gives them.
     """
     from torch.nn import functional
 
@@ -78,7 +81,8 @@ def unit_pairs(prediction: dict, target: dict) -> Iterator[tuple[str, Any, Any]]
     for name in target:
         if "@" not in name:
             truth = target.get(name + PROJECTED, target[name])
-            brain = functional.normalize(full(prediction[name]), dim=1)
+            brain = full(prediction[name])
+            brain = brain if own_length else functional.normalize(brain, dim=1)
             yield name, brain, functional.normalize(full(truth), dim=1)
 
 

@@ -11,10 +11,11 @@ arXiv 2010.00747 (direction weight); Khosla et al. 2020, arXiv 2004.11362 (sever
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
+from neurovis.config import added
 from neurovis.losses.base import Loss, same_image, unit_pairs
 
 
@@ -30,6 +31,10 @@ class Clip(Loss, name="clip"):
         Largest inverse temperature; CLIP's 100.
     direction : float
         Weight of brain-to-image; the rest goes to image-to-brain.
+    brain_length : {"unit", "own"}
+        Own: similarities are dot products of the tower's vector, as long as it is, with a unit vector of
+        the image, as in the code of arXiv 2403.07721, 2503.04207 and 2511.06836. Image-to-brain then
+        depends on it; retrieval by cosine does not.
     """
 
     takes_mixed: ClassVar[bool] = True
@@ -38,6 +43,7 @@ class Clip(Loss, name="clip"):
     learn_temperature: bool = True
     max_scale: pydantic.PositiveFloat = 100.0
     direction: float = pydantic.Field(0.5, ge=0, le=1)
+    brain_length: Literal["unit", "own"] = added("unit")
 
     def build(self) -> Any:
         """Build the torch module."""
@@ -58,7 +64,7 @@ class Clip(Loss, name="clip"):
                 scale = held(self.log_scale, config.max_scale)
                 roles = roles_of(image, mixed)
                 total, n = 0.0, 0
-                for _, brain, seen in unit_pairs(prediction, target):
+                for _, brain, seen in unit_pairs(prediction, target, config.brain_length == "own"):
                     logits = scale * brain @ seen.T
                     for same, weight in roles:
                         total = total + config.direction * one_direction(logits, same, weight)

@@ -31,6 +31,8 @@ class Mixco(Clip, name="mixco"):
         Largest inverse temperature.
     direction : float
         Weight of brain-to-image.
+    brain_length : {"unit", "own"}
+        As in `Clip`.
     beta : float
         Own shares are drawn from Beta(beta, beta).
     share : float

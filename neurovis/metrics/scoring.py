@@ -24,6 +24,8 @@ RETRIEVAL: tuple[retrieval.RankMetric, ...] = (
     retrieval.KWay(k=2),
     retrieval.KWay(k=10),
 )
+# what work on fMRI reports, by drawing; nobody misses it where a gallery is smaller
+LARGE: tuple[retrieval.RankMetric, ...] = (retrieval.KWay(k=300),)
 CATEGORY: tuple[identification.CategoryMetric, ...] = (
     identification.Auc(),
     identification.Identification(),

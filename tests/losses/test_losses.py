@@ -259,6 +259,23 @@ def test_different_images_give_infonce(seed, n, temperature):
     assert found == pytest.approx((rows + columns) / 2, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize("direction", [0.0, 0.3, 1.0])
+def test_the_brain_may_keep_its_length(direction):
+    said, truth, image = batch(7)
+    a, b = (x["image"].numpy().astype(float) for x in (said, truth))
+    logits = a @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T / 0.4
+    rows = (logsumexp(logits, axis=1) - np.diag(logits)).mean()
+    columns = (logsumexp(logits, axis=0) - np.diag(logits)).mean()
+    config = {"name": "clip", "temperature": 0.4, "direction": direction, "brain_length": "own"}
+    found = loss(config, said, truth, image)
+    assert found == pytest.approx(direction * rows + (1 - direction) * columns, rel=1e-5)
+    # longer vectors are surer; with unit length they are what they were
+    longer = {name: 3 * value for name, value in said.items()}
+    assert loss(config, longer, truth, image) != pytest.approx(found, rel=1e-3)
+    config["brain_length"] = "unit"
+    assert loss(config, longer, truth, image) == pytest.approx(loss(config, said, truth, image))
+
+
 def test_different_images_give_the_loss_of_open_clip():
     from open_clip.loss import ClipLoss
 

@@ -19,6 +19,7 @@ from typing import Any
 from neurovis.config import Config, build, fingerprint, load_yaml, override, resolve, to_dict
 from neurovis.datasets import Dataset, Recording, load_datasets
 from neurovis.errors import NeurovisError, UsageError, unknown
+from neurovis.interrupt import SAID, heard
 from neurovis.parallel import Workers
 from neurovis.progress import say
 from neurovis.records import Split, Stimuli
@@ -270,14 +271,15 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     """
     prog = f"python -m preprocessing.{name}"
     try:
-        command(name, sys.argv[1:] if argv is None else argv, prog)
+        with heard():
+            command(name, sys.argv[1:] if argv is None else argv, prog)
     except NeurovisError as error:
         if argv is not None and "--debug" in argv:
             raise
         print(f"{prog}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print(SAID, file=sys.stderr)
         return 130
     return 0
 

@@ -20,7 +20,7 @@ NAMED = [pytest.param(p, id=p.relative_to(ROOT).as_posix()) for p in MODULES]
 
 # from the ground up: a module may import what stands in a line above its own
 ORDER = """
-errors flags
+errors flags interrupt options
 progress
 config
 parallel store safe_pickle watch

@@ -32,6 +32,7 @@ HOME = {
     "subjects": "neurovis.protocols",
     "protocols": "neurovis.protocols",
     "augmentations": "neurovis.augment",
+    "generators": "neurovis.generate.base",
 }
 REQUIRED = [
     "mne",

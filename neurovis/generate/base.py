@@ -1,0 +1,91 @@
+"""The family of generators: what they are told of each picture, and what they paint.
+
+Comes in: a `Cue` (decoded embeddings of one target, and optionally a rough picture to start from and words)
+and one seed per row. Goes out: pictures. A generator is a small frozen config; ``build`` makes of it a
+`Painter`. What a row's picture looks like depends on its cue and its seed alone, never on the rows beside
+it, so that shards and batches of any size paint the same pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from neurovis.config import Family, how
+
+
+@dataclass(frozen=True, eq=False)
+class Cue:
+    """What a generator is told of each row.
+
+    Parameters
+    ----------
+    vector : array (row, dim) float32
+        Embeddings as the generator's encoder would make them, norms restored.
+    low : array (row, height, width, 3) uint8, optional
+        Rough pictures to start from.
+    text : tuple of str (row,), optional
+    """
+
+    vector: np.ndarray
+    low: np.ndarray | None = None
+    text: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.vector)
+
+
+@dataclass(frozen=True)
+class Painter:
+    """A generator ready to run.
+
+    Parameters
+    ----------
+    paint : callable
+        (Cue, seeds (row,) int64) -> array (row, height, width, 3) uint8.
+    width : int
+        Of the embeddings that it takes.
+    size : int
+        Pixels along a side of its pictures.
+    weights : str
+        SHA-256 of the weights; empty where there are none.
+    details : dict
+        Plain data for provenance and report: licence, precision, steps.
+    """
+
+    paint: Callable[[Cue, np.ndarray], np.ndarray]
+    width: int
+    size: int
+    weights: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Generator(Family, family="generators"):
+    """Root of the generators: decoded embeddings in, pictures out.
+
+    Parameters
+    ----------
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ...
+    batch_size : int
+        Pictures at a time; changes no picture.
+    """
+
+    takes: ClassVar[str] = ""
+    """Name of the image encoder whose embeddings it takes, as `neurovis.images.encoder` reads it; empty for any."""
+
+    device: str = how("auto")
+    batch_size: int = how(16, ge=1)
+
+    def build(self) -> Painter:
+        """Load weights; make it ready to paint.
+
+        Raises
+        ------
+        NeurovisError
+            If weights are missing (with what gets them) or do not fit.
+        """
+        raise NotImplementedError

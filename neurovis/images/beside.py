@@ -1,6 +1,6 @@
 """Encoders side by side: one vector that holds those of several.
 
-Comes in: encoders. Goes out: an encoder whose vector is theirs, one after the other, as they are. A target
+Comes in: encoders. Goes out: an encoder whose vector is theirs, one after the other. A target
 made of it is learned as one: what one part says is read in the light of what the others say.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pydantic
 
+from neurovis.config import added
 from neurovis.errors import UsageError
 from neurovis.images.base import GRAY, Encoder, ImageEncoder
 
@@ -18,16 +19,19 @@ from neurovis.images.base import GRAY, Encoder, ImageEncoder
 class Beside(ImageEncoder, name="beside"):
     """Vectors of several encoders side by side: ``{name: beside, parts: [gabor+color, world:kinds]}``.
 
-    Lengths are kept: a part whose vectors are ten times longer weighs ten times more in principal
-    components.
+    A part whose vectors are ten times longer weighs ten times more in principal components: see
+    `scales`.
 
     Parameters
     ----------
     parts : tuple of str, dict or ImageEncoder
         Two or more encoders of pictures that give vectors.
+    scales : tuple of float
+        What each part's vectors are multiplied by; as they are where none is given.
     """
 
     parts: tuple[ImageEncoder, ...]
+    scales: tuple[pydantic.PositiveFloat, ...] = added(())
 
     @pydantic.field_validator("parts", mode="before")
     @classmethod
@@ -41,6 +45,11 @@ class Beside(ImageEncoder, name="beside"):
         if len(self.parts) < 2:
             raise UsageError(
                 f"beside: expected two encoders or more, found {len(self.parts)}; name them in parts."
+            )
+        if self.scales and len(self.scales) != len(self.parts):
+            raise UsageError(
+                f"beside.scales: expected one for each of {len(self.parts)} parts, found "
+                f"{len(self.scales)}; give as many, or none."
             )
         for part in self.parts:
             if not part.of_pictures:
@@ -67,9 +76,12 @@ class Beside(ImageEncoder, name="beside"):
             return np.concatenate([one.prepare(picture).ravel() for one in built])
 
         def embed(pictures: np.ndarray) -> np.ndarray:
-            vectors = []
-            for one, part, shape in zip(built, np.split(pictures, cuts[:-1], axis=1), shapes):
-                vectors.append(one.embed(np.ascontiguousarray(part.reshape(-1, *shape))))
+            vectors, scales = [], self.scales or [1.0] * len(built)
+            for one, part, shape, scale in zip(
+                built, np.split(pictures, cuts[:-1], axis=1), shapes, scales
+            ):
+                found = one.embed(np.ascontiguousarray(part.reshape(-1, *shape)))
+                vectors.append(found if scale == 1 else np.float32(scale) * found)
                 if vectors[-1].ndim != 2:
                     raise UsageError(
                         f"beside: expected one vector per picture, found tokens {vectors[-1].shape[1:]} of "

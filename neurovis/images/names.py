@@ -2,13 +2,13 @@
 
 Comes in: ``open_clip:ViT-H-14/laion2b_s32b_b79k@0.35+tokens``. Goes out: the encoder's config.
 
-    encoder  = feature ("+" feature)* | "world:kinds" | network ["@" place] ("+" option)*
+    encoder  = feature ("+" feature)* | world | network ["@" place] ("+" option)*
+    world    = "world:" ("kinds" | "vae" | "clip_text" ["+caption"] | ("clip" | "dino") as a network)
     feature  = "classical" | "gabor" | "color" | "hog" | "pixels"
     network  = "open_clip:" model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
                | "open_clip_text:" model "/" (tag | file), whose one option is "caption"
                where model may be "local-dir:" folder or "hf-hub:" org "/" repository
-    place    = relative depth in (0, 1] | "layer" number, blocks counted from 1
-               | "module=" part of the network, such as layer3.5
+    place    = relative depth in (0, 1] | "layer" number from 1 | "module=" part, such as layer3.5
     option   = "tokens" | "mean" | "cls" | number "px"
 """
 
@@ -18,7 +18,7 @@ import re
 from typing import Any
 
 from neurovis.config import build, resolve
-from neurovis.errors import NeurovisError, UsageError, unknown
+from neurovis.errors import UsageError, unknown
 from neurovis.images.base import ImageEncoder
 from neurovis.images.beside import Beside  # noqa: F401 - registers itself
 from neurovis.images.classical import Classical, Color, Gabor, Hog, Pixels
@@ -26,7 +26,7 @@ from neurovis.images.kinds import Kinds
 from neurovis.images.networks import SUFFIXES, OpenClip, Timm
 from neurovis.images.text import OpenClipText
 from neurovis.images.views import Viewed  # noqa: F401 - registers itself
-from neurovis.images.weights import OFFLINE
+from neurovis.images.world import WorldClip, WorldClipText, WorldDino, WorldVae
 
 FEATURES = {cls.component: cls for cls in (Gabor, Color, Hog, Pixels, Classical)}
 NETWORKS = {cls.component: cls for cls in (OpenClip, OpenClipText, Timm)}
@@ -82,14 +82,20 @@ def encoder(name: str | dict[str, Any] | ImageEncoder) -> ImageEncoder:
 
 
 def _world(name: str, rest: str) -> ImageEncoder:
-    if rest == "kinds":
-        return Kinds()
-    if rest != "clip":
-        raise UsageError(unknown("encoder", name, ["world:kinds"]))
-    raise NeurovisError(
-        f"encoder {name!r}: these weights of the image world are not shipped yet; encoders that work "
-        f"offline: world:kinds, {', '.join(OFFLINE)}."
-    )
+    """One of the encoders whose weights are shipped."""
+    plain = {"kinds": Kinds, "vae": WorldVae, "clip_text": WorldClipText}
+    networks = {"clip": WorldClip, "dino": WorldDino}
+    tail = _TAIL.search(rest)
+    base = rest[: tail.start()]
+    if base in networks:
+        return build(networks[base], _options(name, tail))
+    if rest == "clip_text+caption":
+        return WorldClipText(template="{caption}")
+    if rest not in plain:
+        raise UsageError(
+            unknown("encoder", name, [f"world:{known}" for known in (*plain, *networks)])
+        )
+    return plain[rest]()
 
 
 def _mapping(name: str) -> dict[str, Any]:
@@ -131,9 +137,24 @@ def _refuse(part: str) -> ImageEncoder:
 
 def _network(name: str, cls: type, rest: str) -> ImageEncoder:
     tail = _TAIL.search(rest)
-    options: dict[str, Any] = {}
     if cls is OpenClipText:
         return _text(name, rest[: tail.start()], rest[tail.start() :])
+    options = _options(name, tail)
+    model = rest[: tail.start()]
+    weights = ""
+    if not model.startswith(("local-dir:", "hf-hub:")):
+        model, _, weights = model.partition("/")
+    if not model or (cls is OpenClip and not weights and ":" not in model):
+        raise UsageError(
+            f"encoder {name!r}: expected open_clip:MODEL/TAG, open_clip:MODEL/FILE"
+            f"{SUFFIXES[0]} or timm:MODEL.TAG, found no {'weights' if model else 'model'}; name them."
+        )
+    return build(cls, {"model": model, "weights": weights, **options})
+
+
+def _options(name: str, tail: re.Match) -> dict[str, Any]:
+    """Options of a network from what stands behind its name."""
+    options: dict[str, Any] = {}
     if tail["place"] is not None:
         options.update(_place(name, tail["place"]))
     for option in tail["options"].split("+")[1:]:
@@ -147,16 +168,7 @@ def _network(name: str, cls: type, rest: str) -> ImageEncoder:
         if key in options:
             raise UsageError(f"encoder {name!r}: +{option} contradicts another option; give one.")
         options[key] = value
-    model = rest[: tail.start()]
-    weights = ""
-    if not model.startswith(("local-dir:", "hf-hub:")):
-        model, _, weights = model.partition("/")
-    if not model or (cls is OpenClip and not weights and ":" not in model):
-        raise UsageError(
-            f"encoder {name!r}: expected open_clip:MODEL/TAG, open_clip:MODEL/FILE"
-            f"{SUFFIXES[0]} or timm:MODEL.TAG, found no {'weights' if model else 'model'}; name them."
-        )
-    return build(cls, {"model": model, "weights": weights, **options})
+    return options
 
 
 def _text(name: str, model: str, options: str) -> ImageEncoder:

@@ -61,14 +61,18 @@ class OpenClipText(ImageEncoder, name="open_clip_text"):
 
     @property
     def label(self) -> str:
-        named = OpenClip(model=self.model, weights=self.weights).label
+        named = self.clip().label
         fields = [field for field in FIELDS if f"{{{field}}}" in self.template]
         return "-".join([self.component, named.removeprefix("open_clip-"), *fields])
 
     def identity(self, weights: str) -> dict[str, Any]:
         identity = super().identity(weights)
-        named = OpenClip(model=self.model, weights=self.weights).identity("")
+        named = self.clip().identity("")
         return identity | {key: named[key] for key in ("model", "weights")}
+
+    def clip(self) -> OpenClip:
+        """The model that the text tower belongs to."""
+        return OpenClip(model=self.model, weights=self.weights)
 
     def texts(self, stimuli: Stimuli) -> list[str]:
         """What is said of each stimulus.
@@ -100,7 +104,7 @@ class OpenClipText(ImageEncoder, name="open_clip_text"):
         device = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        clip = OpenClip(model=self.model, weights=self.weights)
+        clip = self.clip()
         model, name = clip.create()
         model.visual = torch.nn.Identity()  # the other tower only takes memory
         model.eval().requires_grad_(False).to(device)

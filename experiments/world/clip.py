@@ -79,8 +79,13 @@ class Prompts:
         names = [c.name for c in drawings.concept]
         families = sorted({c.family for c in drawings.concept})
         above = sorted({c.superclass for c in drawings.concept})
-        said = [f"a {name}" for name in names] + [f"a kind of {name}" for name in families]
-        found = tokens(said + [f"in general {name}" for name in above])
+        self.kinds = {
+            "family": [f"a kind of {name}" for name in families],
+            "superclass": [f"in general {name}" for name in above],
+        }
+        found = tokens(
+            [f"a {name}" for name in names] + [t for k in self.kinds.values() for t in k]
+        )
         self.tokens = found[:, : int((found != 0).sum(1).max())]
         self.truth = {
             "concept": torch.arange(len(names)),
@@ -222,6 +227,8 @@ def write(model: Any, drawings: Drawings, tokens: Any, out: Path) -> None:
     (out / "open_clip_config.json").write_text(
         json.dumps(settings(tokens.vocab_size), indent=2) + "\n"
     )
+    kinds = Prompts(drawings, tokens).kinds
+    (out / "kinds.json").write_text(json.dumps(kinds, indent=2) + "\n")
     with atomic(out / "open_clip_model.safetensors") as partial:
         save_file(rounded, partial)
     count = lambda part: sum(p.numel() for p in part) / 1e6  # noqa: E731

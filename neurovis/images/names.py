@@ -3,7 +3,7 @@
 Comes in: ``open_clip:ViT-H-14/laion2b_s32b_b79k@0.35+tokens``. Goes out: the encoder's config.
 
     encoder  = feature ("+" feature)* | world | network ["@" place] ("+" option)*
-    world    = "world:" ("kinds" | "vae" | "clip_text" ["+caption"] | ("clip" | "dino") as a network)
+    world    = "world:" ("kinds" | "clip_kinds" | "vae" | "clip_text" ["+caption"] | "clip" or "dino" as a network)
     feature  = "classical" | "gabor" | "color" | "hog" | "pixels"
     network  = "open_clip:" model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
                | "open_clip_text:" model "/" (tag | file), whose one option is "caption"
@@ -26,7 +26,7 @@ from neurovis.images.kinds import Kinds
 from neurovis.images.networks import SUFFIXES, OpenClip, Timm
 from neurovis.images.text import OpenClipText
 from neurovis.images.views import Viewed  # noqa: F401 - registers itself
-from neurovis.images.world import WorldClip, WorldClipText, WorldDino, WorldVae
+from neurovis.images.world import WorldClip, WorldClipKinds, WorldClipText, WorldDino, WorldVae
 
 FEATURES = {cls.component: cls for cls in (Gabor, Color, Hog, Pixels, Classical)}
 NETWORKS = {cls.component: cls for cls in (OpenClip, OpenClipText, Timm)}
@@ -83,7 +83,8 @@ def encoder(name: str | dict[str, Any] | ImageEncoder) -> ImageEncoder:
 
 def _world(name: str, rest: str) -> ImageEncoder:
     """One of the encoders whose weights are shipped."""
-    plain = {"kinds": Kinds, "vae": WorldVae, "clip_text": WorldClipText}
+    plain = {"kinds": Kinds, "clip_kinds": WorldClipKinds, "vae": WorldVae}
+    plain["clip_text"] = WorldClipText
     networks = {"clip": WorldClip, "dino": WorldDino}
     tail = _TAIL.search(rest)
     base = rest[: tail.start()]

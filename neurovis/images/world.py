@@ -5,6 +5,7 @@ drawings of this world alone and are of no use for photographs; ``experiments/wo
 cards beside the weights say on what and how well.
 
     world:clip         open_clip: image and text tower, trained on pictures and captions
+    world:clip_kinds   what kind of thing it takes a picture for, by the names of kinds
     world:clip_text    its text tower, of concepts; ``world:clip_text+caption`` of captions
     world:dino         timm: a vision transformer that saw neither labels nor captions
     world:vae          diffusers: latents of an autoencoder, from which pictures are drawn again
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pydantic
 
 from neurovis.errors import NeurovisError
 from neurovis.images.base import GRAY, Encoder, ImageEncoder
@@ -104,6 +106,51 @@ class WorldClipText(OpenClipText, name="world_clip_text"):
     def label(self) -> str:
         fields = [field for field in ("concept", "caption") if f"{{{field}}}" in self.template]
         return "-".join(["world-clip_text", *fields])
+
+
+class WorldClipKinds(ImageEncoder, name="world_clip_kinds"):
+    """What kind of thing ``world:clip`` takes a picture for: probabilities of families and superclasses by their names.
+
+    Parameters
+    ----------
+    sharpness : float
+        Cosines are multiplied by it before they become probabilities; the model's own would call a thing
+        that it never saw one kind alone.
+    """
+
+    sharpness: pydantic.PositiveFloat = 15.0
+
+    @property
+    def label(self) -> str:
+        return "world-clip_kinds"
+
+    def build(self) -> Encoder:
+        """Load both towers; the words are read once."""
+        from scipy.special import softmax
+
+        seen, clip = WorldClip(device=self.device).build(), WorldClip()
+        folder = shipped("clip", "kinds.json")
+        kinds = json.loads((folder / "kinds.json").read_text(encoding="utf-8"))
+        named = [say(clip, texts) for texts in kinds.values()]
+
+        def embed(images: np.ndarray) -> np.ndarray:
+            vectors = seen.embed(images)
+            vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+            said = [softmax(self.sharpness * vectors @ words.T, axis=1) for words in named]
+            return np.concatenate(said, axis=1).astype(np.float32)
+
+        return Encoder(prepare=seen.prepare, embed=embed, weights=seen.weights)
+
+
+def say(clip: OpenClip, texts: list[str]) -> np.ndarray:
+    """Unit vectors (text, dim) of texts."""
+    import torch
+
+    model, name = clip.create()
+    tokens = clip.tokenizer(name)(texts)
+    with torch.inference_mode():
+        said = model.eval().encode_text(tokens, normalize=True)
+    return said.float().numpy()
 
 
 class WorldDino(Timm, name="world_dino"):

@@ -12,7 +12,7 @@ from neurovis.images import world as networks
 from neurovis.records import Stimuli
 from neurovis.world import scenes
 
-NETWORKS = ("world:clip", "world:dino", "world:vae", "world:clip_text")
+NETWORKS = ("world:clip", "world:dino", "world:vae", "world:clip_kinds", "world:clip_text")
 
 
 def drawn(names: list[str], exemplar: int = 5000, size: int = 128) -> list[Image.Image]:
@@ -88,6 +88,22 @@ def test_clip_tells_things_apart_that_it_never_saw():
     assert np.mean((one @ two.T).argmax(1) == np.arange(200)) > 0.25
 
 
+def test_clip_says_what_kind_of_thing_it_never_saw():
+    """Answers are probabilities by the names of kinds; chance is 1 in 28 and 1 in 10."""
+    test = list(scenes.held_out(200))
+    said = vectors("world:clip_kinds", drawn(test))
+    known = {c.name: c for c in scenes.concepts()}
+    begin = 0
+    for question, least in (("family", 0.5), ("superclass", 0.65)):
+        names = sorted({getattr(c, question) for c in known.values()})
+        block = said[:, begin : begin + len(names)]
+        begin += len(names)
+        np.testing.assert_allclose(block.sum(1), 1, rtol=1e-5)
+        right = [names[i] == getattr(known[n], question) for i, n in zip(block.argmax(1), test)]
+        assert np.mean(right) > least
+    assert begin == said.shape[1]
+
+
 def test_dino_gives_every_block(known):
     pictures = drawn(known[:3])
     whole = vectors("world:dino", pictures)
@@ -108,7 +124,7 @@ def test_the_autoencoder_draws_what_it_saw():
     assert np.mean(-10 * np.log10(error)) > 26
 
 
-@pytest.mark.parametrize("name", NETWORKS[:3])
+@pytest.mark.parametrize("name", NETWORKS[:4])
 def test_one_is_the_same_as_many(name, known):
     pictures = drawn(known[:3])
     together = vectors(name, pictures)

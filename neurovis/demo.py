@@ -21,7 +21,7 @@ EXPERIMENT: dict[str, Any] = {
     "name": "demo",
     "targets": {
         "picture": {
-            "encoder": {"name": "beside", "parts": ["gabor+color", "world:kinds"]},
+            "encoder": {"name": "beside", "parts": ["gabor+color", "world:clip_kinds"]},
             "components": 128,
             "whiten": 0.5,
         }

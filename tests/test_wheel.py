@@ -42,7 +42,7 @@ def test_the_wheel_holds_every_module_and_manifest(wheel):
         if "__pycache__" not in path.parts
     }
     assert "neurovis/data_manifests/bids.json" in expected
-    assert "neurovis/world/weights/kinds.safetensors" in expected
+    assert "neurovis/world/weights/clip/open_clip_model.safetensors" in expected
     with zipfile.ZipFile(wheel) as file:
         found = {name for name in file.namelist() if ".dist-info/" not in name}
     assert found == expected

@@ -17,7 +17,7 @@ from neurovis.images.base import GRAY, Encoder, ImageEncoder
 
 
 class Beside(ImageEncoder, name="beside"):
-    """Vectors of several encoders side by side: ``{name: beside, parts: [gabor+color, world:kinds]}``.
+    """Vectors of several encoders side by side: ``{name: beside, parts: [gabor+color, world:clip_kinds]}``.
 
     A part whose vectors are ten times longer weighs ten times more in principal components: see
     `scales`.

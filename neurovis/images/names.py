@@ -3,7 +3,7 @@
 Comes in: ``open_clip:ViT-H-14/laion2b_s32b_b79k@0.35+tokens``. Goes out: the encoder's config.
 
     encoder  = feature ("+" feature)* | world | network ["@" place] ("+" option)*
-    world    = "world:" ("kinds" | "clip_kinds" | "vae" | "clip_text" ["+caption"] | "clip" or "dino" as a network)
+    world    = "world:" ("clip_kinds" | "vae" | "clip_text" ["+caption"] | "clip" or "dino" as a network)
     feature  = "classical" | "gabor" | "color" | "hog" | "pixels"
     network  = "open_clip:" model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
                | "open_clip_text:" model "/" (tag | file), whose one option is "caption"
@@ -22,7 +22,6 @@ from neurovis.errors import UsageError, unknown
 from neurovis.images.base import ImageEncoder
 from neurovis.images.beside import Beside  # noqa: F401 - registers itself
 from neurovis.images.classical import Classical, Color, Gabor, Hog, Pixels
-from neurovis.images.kinds import Kinds
 from neurovis.images.networks import SUFFIXES, OpenClip, Timm
 from neurovis.images.text import OpenClipText
 from neurovis.images.views import Viewed  # noqa: F401 - registers itself
@@ -83,8 +82,7 @@ def encoder(name: str | dict[str, Any] | ImageEncoder) -> ImageEncoder:
 
 def _world(name: str, rest: str) -> ImageEncoder:
     """One of the encoders whose weights are shipped."""
-    plain = {"kinds": Kinds, "clip_kinds": WorldClipKinds, "vae": WorldVae}
-    plain["clip_text"] = WorldClipText
+    plain = {"clip_kinds": WorldClipKinds, "clip_text": WorldClipText, "vae": WorldVae}
     networks = {"clip": WorldClip, "dino": WorldDino}
     tail = _TAIL.search(rest)
     base = rest[: tail.start()]

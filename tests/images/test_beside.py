@@ -10,7 +10,7 @@ from neurovis.images import embed, encoder
 from neurovis.images.base import ImageEncoder
 from neurovis.records import Embeddings, Stimuli
 
-PARTS = [{"name": "pixels", "side": 3}, "gabor+color", "world:kinds"]
+PARTS = [{"name": "pixels", "side": 3}, "gabor+color", "world:clip_kinds"]
 
 
 def pictures(n: int = 4) -> list[Image.Image]:
@@ -31,14 +31,24 @@ def test_vectors_are_those_of_the_parts_in_their_order():
     np.testing.assert_allclose(found, np.concatenate(alone, axis=1), rtol=1e-6)
 
 
+def test_scales_multiply_each_part():
+    shown, parts = pictures(), PARTS[:2]
+    scaled = encoder({"name": "beside", "parts": parts, "scales": [1, 0.5]})
+    alone = [vectors(encoder(part).build(), shown) for part in parts]
+    expected = np.concatenate([alone[0], 0.5 * alone[1]], axis=1)
+    np.testing.assert_allclose(vectors(scaled.build(), shown), expected, rtol=1e-6)
+    with pytest.raises(UsageError, match=r"scales: expected one for each of 2 parts, found 1"):
+        encoder({"name": "beside", "parts": parts, "scales": [2]})
+
+
 def test_what_they_are_known_by_is_that_of_every_part():
     config = encoder({"name": "beside", "parts": PARTS})
     weights = config.build().weights
     known = config.identity(weights)
-    assert [part["name"] for part in known["parts"]] == ["pixels", "classical", "world_kinds"]
+    assert [part["name"] for part in known["parts"]] == ["pixels", "classical", "world_clip_kinds"]
     assert [bool(part.get("weights_sha256")) for part in known["parts"]] == [False, False, True]
     assert resolve(ImageEncoder, to_dict(config)) == config
-    assert config.label == "pixels+gabor+color+world-kinds"
+    assert config.label == "pixels+gabor+color+world-clip_kinds"
 
 
 def test_the_cache_holds_them(tmp_path):

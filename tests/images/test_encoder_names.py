@@ -82,7 +82,6 @@ def test_what_works_offline_for_any_picture_needs_no_weights():
     for name in OFFLINE:
         encoder(name).build()
     world = {
-        "world_kinds",
         "world_clip",
         "world_clip_kinds",
         "world_clip_text",

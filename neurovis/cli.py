@@ -209,6 +209,14 @@ def _retrieve(options: Options) -> None:
         print(f"Retrieved: {options.out}")
 
 
+def _generate(options: Options) -> None:
+    from neurovis.reconstruct import command
+
+    config, paint = command(options.run, options.override, options.shard, options.n_jobs)
+    if not _printed(options, config):
+        print(paint(quiet=options.quiet))
+
+
 def _report(options: Options) -> None:
     from neurovis.report import report_run
 
@@ -292,6 +300,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         "find the best images of a large gallery for a run's predictions, words, or both",
         "retrieve out/runs/demo-0123 --gallery embeddings.h5 --k 5",
     ),
+    "generate": (
+        _generate,
+        "paint what was seen from what a run decoded; resumes, and several machines can share it",
+        "generate out/runs/demo-0123 generator=linear samples=2 prior=diffusion",
+    ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),
     "doctor": (
@@ -302,7 +315,7 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
 }
 
 
-CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train")
+CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train", "generate")
 """Commands that print a config of their own; the others print their options."""
 
 

@@ -33,6 +33,7 @@ HOME = {
     "protocols": "neurovis.protocols",
     "augmentations": "neurovis.augment",
     "generators": "neurovis.generate.base",
+    "priors": "neurovis.generate.prior",
 }
 REQUIRED = [
     "mne",

@@ -119,10 +119,18 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         "--engine", default="exact", help="or a FAISS index: Flat, IVF4096,SQfp16 (extra faiss)"
     )
     made["retrieve"].add_argument("--out", help="retrieved.h5 to write")
+    made["generate"].add_argument("run", help="run folder")
+    made["generate"].add_argument(
+        "--shard", metavar="I/N", help="paint this part of N; without it the parts are collected"
+    )
+    made["generate"].add_argument(
+        "--n-jobs", type=int, help="processes (default 2 on a CPU, 1 on a GPU)"
+    )
+    override("generate")
     made["report"].add_argument("run", help="run folder")
     made["report"].add_argument("--out", help="file (default RUN/report.html)")
     kinds = ("datasets", "images", "brain", "losses", "metrics", "generators")
-    kinds += ("subjects", "protocols", "augmentations")
+    kinds += ("priors", "subjects", "protocols", "augmentations")
     made["list"].add_argument("family", choices=kinds)
     made["list"].add_argument("pattern", nargs="?", default="*", help='such as "*conv*"')
     made["list"].add_argument(

@@ -71,6 +71,24 @@ class Space:
         out = vector * weight if weight.ndim == 1 else vector @ weight
         return out.astype(np.float32, copy=False)
 
+    def back(self, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """The way back from decoded vectors: a map (out, dim) and the point (dim,) that it starts from.
+
+        A learned projection is transposed, not inverted: inner products with images stay as they are,
+        and what the brain does not carry is not blown up. Lengths mean nothing after it.
+
+        Parameters
+        ----------
+        width : int
+            Dims of decoded vectors.
+        """
+        way = np.eye(width) if self.projection is None else self.projection.astype(np.float64)
+        way = np.diag(way) if way.ndim == 1 else way.T
+        if self.basis is not None:
+            way = (way * self.deviation) @ self.basis
+        origin = np.zeros(way.shape[1]) if self.centre is None else self.centre
+        return way * self.scale, origin.astype(np.float64)
+
     @property
     def name(self) -> str:
         """The encoder in a few words."""

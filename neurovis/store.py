@@ -17,7 +17,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,32 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.replace(partial, path)
     finally:
         remove(partial)
+
+
+def keep_first(path: str | Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make a file that becomes `path`, unless another process was there first.
+
+    Of several processes that make the same file all then read the same one.
+
+    Parameters
+    ----------
+    path : path
+    write : callable
+        Makes the file at the path it is given.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = temporary(path)
+    try:
+        write(made)
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            os.replace(made, path)
+    finally:
+        remove(made)
 
 
 class _Enduring:

@@ -28,8 +28,8 @@ distributed
 records arrays manifest norms
 spaces
 signals images decoder metrics report fetch
-brain world datasets joint generate
-losses
+brain world datasets joint
+losses generate
 subsets ahead
 batches targets prepare imports
 levels
@@ -39,8 +39,9 @@ log experiment evaluate step checkpoint device confidence
 adapt ensemble card pretrained search
 hub retrieve
 predict keep
-turns validate
-train listing
+turns validate decoded
+train listing cues
+reconstruct
 sweep
 demo
 cli

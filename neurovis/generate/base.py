@@ -15,6 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neurovis.config import Family, how
+from neurovis.errors import NeurovisError
+from neurovis.images.base import ImageEncoder
+from neurovis.images.names import encoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,54 @@ class Painter:
     weights: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 
+    def __call__(self, cue: Cue, seeds: np.ndarray) -> np.ndarray:
+        """Paint rows, after a look at what it is told.
+
+        Parameters
+        ----------
+        cue : Cue
+        seeds : array of int (row,)
+
+        Returns
+        -------
+        array (row, height, width, 3) uint8
+
+        Raises
+        ------
+        NeurovisError
+            If vectors have another width or are NaN, or rows and seeds differ in number.
+        """
+        vector = np.asarray(cue.vector)
+        if vector.ndim != 2 or vector.shape[1] != self.width:
+            raise NeurovisError(
+                f"generator: expected embeddings (row, dim={self.width}), found {vector.shape}; give those "
+                "of the encoder that it takes, or choose another generator."
+            )
+        wrong = ~np.isfinite(vector).all(axis=1)
+        if wrong.any():
+            raise NeurovisError(
+                f"generator: expected finite embeddings, found NaN or infinity in {wrong.sum()} of "
+                f"{len(wrong)} rows, first in row {int(wrong.argmax())}; mend the model that made them."
+            )
+        for name in ("low", "text"):
+            value = getattr(cue, name)
+            if value is not None and len(value) != len(vector):
+                raise NeurovisError(
+                    f"generator: expected {name} for {len(vector)} rows, found {len(value)}; give one each."
+                )
+        if np.shape(seeds) != (len(vector),):
+            raise NeurovisError(
+                f"generator: expected a seed for each of {len(vector)} rows, found {np.shape(seeds)}; give "
+                "one each."
+            )
+        picture = self.paint(cue, np.asarray(seeds, np.int64))
+        if picture.dtype != np.uint8 or picture.shape != (len(vector), self.size, self.size, 3):
+            raise NeurovisError(
+                f"generator: expected to paint ({len(vector)}, {self.size}, {self.size}, 3) uint8, found "
+                f"{picture.shape} {picture.dtype}; mend its paint."
+            )
+        return picture
+
 
 class Generator(Family, family="generators"):
     """Root of the generators: decoded embeddings in, pictures out.
@@ -77,8 +128,19 @@ class Generator(Family, family="generators"):
     takes: ClassVar[str] = ""
     """Name of the image encoder whose embeddings it takes, as `neurovis.images.encoder` reads it; empty for any."""
 
+    deterministic: ClassVar[bool] = False
+    """Whether a cue alone decides the picture, whatever the seed."""
+
+    learns: ClassVar[bool] = False
+    """Whether it is made of training pictures: then it has a field ``training``, a file written by
+    `neurovis.generate.training.write_training`, which ``neurovis generate`` gives."""
+
     device: str = how("auto")
     batch_size: int = how(16, ge=1)
+
+    def image_encoder(self) -> ImageEncoder:
+        """Config of the encoder whose embeddings it takes, such as to embed what it painted."""
+        return encoder(self.takes)
 
     def build(self) -> Painter:
         """Load weights; make it ready to paint.

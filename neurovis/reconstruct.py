@@ -240,9 +240,10 @@ def reconstruct(
         if is_complete(job.folder):
             say(f"{job.folder.name}: complete already", quiet)
             return job.folder
-        _tell(job, started)
         found = job.batches
-        paint(found if shard is None else found[shard[0] - 1 :: shard[1]], workers, quiet)
+        if not (job.partial / FILE).is_file():
+            _tell(job, started)
+            paint(found if shard is None else found[shard[0] - 1 :: shard[1]], workers, quiet)
     if shard is not None:
         left = len(pending(found))
         words = (
@@ -327,6 +328,13 @@ def _tell(job: _Job, started: float) -> None:
 
 def _collect(job: _Job, partial: Path) -> None:
     """Write ``pictures.h5``; leave nothing behind that only the way there needed."""
+    if not (partial / FILE).is_file():
+        _gather(job, partial)
+    for name in ("rows", "logs", ABOUT, TRAINING):
+        remove(partial / name)
+
+
+def _gather(job: _Job, partial: Path) -> None:
     about = read_json(partial / ABOUT)
     images = np.unique(job.decoded.prediction.image[job.decoded.rows])
     seen = Seen(pictures_of(job.run.files(images), job.painter.size), images)
@@ -335,8 +343,6 @@ def _collect(job: _Job, partial: Path) -> None:
     stages = about.pop("seconds")
     systems = {name: (t, journal(partial, name), stages) for name, t in job.tables.items()}
     gather(partial / FILE, systems, seen, about)
-    for name in ("rows", "logs", ABOUT, TRAINING):
-        remove(partial / name)
 
 
 def _latency(job: _Job) -> dict[str, float]:

@@ -175,7 +175,7 @@ def test_wrong_options_suggest_the_nearest(tmp_path, prepared, refused):
         ["import", "embeddings", "nowhere.npy", "--ids", "ids.txt", "--out", "out"],
         ["preprocess", "bids", "--root", "nowhere", "--out", "out"],
         ["list", "brain", "*nothing*"],
-        ["list", "generators"],
+        ["generate", "nowhere"],
         ["doctor", "no-such-dataset"],
         ["doctor", "things-eeg2", "--root", "nowhere"],
         ["fetch", "no-such-dataset", "--root", "root"],

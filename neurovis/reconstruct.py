@@ -186,7 +186,8 @@ def command(
             found = re.fullmatch(r"(\d+)/(\d+)", shard)
             part = (int(found[1]), int(found[2])) if found else (0, 0)
         on_cpu = choose_device(config.generator.device).type == "cpu"
-        workers = build(Workers, {"n_jobs": n_jobs or (2 if on_cpu else 1)})
+        own = 2 if on_cpu else 1  # processes on one GPU would share its memory
+        workers = build(Workers, {"n_jobs": own if n_jobs is None else n_jobs})
         made = reconstruct(run, config, part, workers, quiet)
         if part is not None:
             return (

@@ -11,6 +11,7 @@ is predicted, not the noise).
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -162,7 +163,10 @@ def _load(path: Path | None, model: Any, optimiser: Any, seed: int) -> int:
 
     if path is None or not path.is_file():
         return 0
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError):
+        return 0  # damaged: begun anew
     if saved["seed"] != seed:
         return 0
     model.load_state_dict(saved["model"])

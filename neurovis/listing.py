@@ -113,8 +113,10 @@ def listing(name: str, pattern: str = "*", out: str | Path = ".", table: bool = 
     for key, cls in found.items():
         first = (cls.__doc__ or "").strip().split("\n")[0]
         options = ", ".join(cls.model_fields)
+        about = f"\n{'':<{width}}  {cls.about()}" if hasattr(cls, "about") else ""
         lines.append(
-            f"{key:<{width}}  {first}" + (f"\n{'':<{width}}  options: {options}" if options else "")
+            f"{key:<{width}}  {first}{about}"
+            + (f"\n{'':<{width}}  options: {options}" if options else "")
         )
     return "\n".join(lines)
 

@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neurovis.config import Family, how
+from neurovis.images.base import ImageEncoder
+from neurovis.images.names import encoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,10 @@ class Generator(Family, family="generators"):
 
     device: str = how("auto")
     batch_size: int = how(16, ge=1)
+
+    def image_encoder(self) -> ImageEncoder:
+        """Config of the encoder whose embeddings it takes, such as to embed what it painted."""
+        return encoder(self.takes)
 
     def build(self) -> Painter:
         """Load weights; make it ready to paint.

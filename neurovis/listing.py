@@ -68,6 +68,8 @@ OPTIONAL = {
     "pybv": "formats",
     "eeglabio": "formats",
     "tensorboard": "log",
+    "transformers": "generate",
+    "accelerate": "generate",
     "torchmetrics": "metrics",
     "faiss-cpu": "faiss",
 }
@@ -113,11 +115,12 @@ def listing(name: str, pattern: str = "*", out: str | Path = ".", table: bool = 
     for key, cls in found.items():
         first = (cls.__doc__ or "").strip().split("\n")[0]
         options = ", ".join(cls.model_fields)
-        about = f"\n{'':<{width}}  {cls.about()}" if hasattr(cls, "about") else ""
         lines.append(
-            f"{key:<{width}}  {first}{about}"
-            + (f"\n{'':<{width}}  options: {options}" if options else "")
+            f"{key:<{width}}  {first}" + (f"\n{'':<{width}}  options: {options}" if options else "")
         )
+        if hasattr(cls, "about"):  # what its weights cost; of one alone, all of it
+            said = cls().statement() if len(found) == 1 else cls.about()
+            lines.append(textwrap.indent(said, f"{'':<{width}}  "))
     return "\n".join(lines)
 
 

@@ -29,7 +29,7 @@ from neurovis.images.snapshots import (
     load,
     need_packages,
     quiet,
-    variant,
+    variants,
 )
 from neurovis.store import read_json
 
@@ -334,8 +334,10 @@ class Published(Generator):
         """Where a repository's files are."""
         return find(self.component, source, one.patterns)
 
-    def look(self, folder: Path, one: Weights) -> tuple[dict[str, Any], list[tuple[str, Path]]]:
-        """Options to load a folder with, and the files of weights in it.
+    def look(
+        self, folder: Path, one: Weights
+    ) -> tuple[dict[str, dict[str, Any]], list[tuple[str, Path]]]:
+        """Options to load each part of a folder with, and the files of weights in it.
 
         Raises
         ------
@@ -355,19 +357,21 @@ class Published(Generator):
         get = download(one.repository, one.patterns) if folder.parent.name == "snapshots" else ""
         files = {part: check(name, folder, part, get) for part in self.parts}
         dtype = self._dtype(self._device())
-        kind = variant(files.values(), half=dtype.itemsize == 2)
+        kinds = variants(files, half=dtype.itemsize == 2)
         used = [
             (f"{part}/{p.name.replace('.fp16.', '.')}", p)
             for part, paths in files.items()
             for p in paths
-            if (kind is not None) == (".fp16." in p.name)
+            if (kinds[part] is not None) == (".fp16." in p.name)
         ]
-        return {"dtype": dtype} | ({"variant": kind} if kind else {}), used
+        return {k: {"dtype": dtype} | ({"variant": v} if v else {}) for k, v in kinds.items()}, used
 
     def pipeline(self, cls: Any, folder: Path, one: Weights) -> tuple[Any, list[tuple[str, Path]]]:
         """A pipeline from a folder that was looked through, and the files of weights in it."""
         options, used = self.look(folder, one)
-        return load(self.component, cls, folder, **options), used
+        # diffusers reads such files of those parts alone that have them
+        together = {k: v for some in options.values() for k, v in some.items()}
+        return load(self.component, cls, folder, **together), used
 
     def place(self, pipe: Any) -> None:
         """Send a pipeline to the device again, such as one that shares its parts with another."""

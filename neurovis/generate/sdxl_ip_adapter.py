@@ -79,7 +79,7 @@ class SdxlIpAdapter(Started, name="sdxl_ip_adapter"):
             Weights(
                 ours[0],
                 PIPELINE,
-                "Stability AI community (non-commercial without a licence of theirs)"
+                "sai-nc-community (Stability AI, non-commercial)"
                 if turbo
                 else "CreativeML Open RAIL++-M",
                 6.9,

@@ -52,7 +52,7 @@ class UnClip(Published, name="unclip"):
 
     def needs(self) -> tuple[Weights, ...]:
         source = self.presets[self.preset]["source"]
-        patterns = ("*.fp16.safetensors", "*.json", "*.txt")
+        patterns = ("*/*.fp16.safetensors", "image_normalizer/*", "*.json", "*.txt")
         return (Weights(source, PIPELINE, "CreativeML Open RAIL++-M", 3.9, patterns, "a mirror"),)
 
     def load(self) -> tuple[Any, str]:

@@ -89,8 +89,7 @@ class VersatileDiffusion(Started, name="versatile_diffusion"):
         # diffusers no longer finds its own class of the text branch: part by part, then
         made = {}
         for part, cls in classes().items():
-            weighed = options if part in self.parts else {}
-            made[part] = load(self.component, cls, folder / part, **weighed)
+            made[part] = load(self.component, cls, folder / part, **options.get(part, {}))
         return pipeline_of(made), hash_files(used)
 
     def painter(self, pipe: Any, weights: str = "") -> Painter:

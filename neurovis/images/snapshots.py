@@ -104,20 +104,21 @@ def check(what: str, folder: Path, part: str, get: str = "") -> list[Path]:
     raise NeurovisError(f"{what}: {part}: its weights are missing in {folder}; {how}.")
 
 
-def variant(parts: Iterable[list[Path]], half: bool) -> str | None:
-    """``fp16`` where every part has such files and they are wanted, or nothing else is there.
+def variants(parts: dict[str, list[Path]], half: bool) -> dict[str, str | None]:
+    """``fp16`` for parts whose files in 16 bit are to be read, None for the others.
 
     Parameters
     ----------
-    parts : iterable of list of Path
+    parts : dict of list of Path
         Safetensors of each part.
     half : bool
-        Whether the weights are to be in 16 bit.
+        Whether the weights are to be in 16 bit: then such files are read where they are there; or else
+        only if something is there in no other form.
     """
-    parts = list(parts)
-    small = all(any(".fp16." in p.name for p in files) for files in parts)
-    whole = all(any(".fp16." not in p.name for p in files) for files in parts)
-    return "fp16" if small and (half or not whole) else None
+    small = {part: any(".fp16." in p.name for p in files) for part, files in parts.items()}
+    whole = {part: any(".fp16." not in p.name for p in files) for part, files in parts.items()}
+    half = half or any(small[part] and not whole[part] for part in parts)
+    return {part: "fp16" if half and small[part] else None for part in parts}
 
 
 def hash_files(folders: Iterable[tuple[str, Path]]) -> str:

@@ -76,7 +76,7 @@ class Kandinsky(Started, name="kandinsky"):
         self.folder(beside, self.prior)
         pipe, used = self.pipeline(KandinskyV22Pipeline, folder, main)
         tower, weights = ClipVision(source=self.prior).model(self._dtype(self._device()))
-        self.tell_blank(pipe, tower)
+        self.tell_blank(pipe, tower.to(self._device()))
         # the files of the pipeline, and those of the tower that made the opposite
         return pipe, hash_files(used)[:32] + weights[:32]
 

@@ -373,10 +373,6 @@ class Published(Generator):
         together = {k: v for some in options.values() for k, v in some.items()}
         return load(self.component, cls, folder, **together), used
 
-    def place(self, pipe: Any) -> None:
-        """Send a pipeline to the device again, such as one that shares its parts with another."""
-        self._place(pipe, self._device())
-
     def _device(self) -> Any:
         import torch
 

@@ -118,7 +118,9 @@ class VersatileDiffusion(Started, name="versatile_diffusion"):
 
         guided = self.guidance > 1
         token, share = self._conditions(pipe, vector, text, guided)
-        pipe.mixture.share, pipe.mixture.n_text = share, self.n_tokens(pipe)[1]
+        shares = torch.tensor(share * (2 if guided else 1)).to(token)
+        pipe.mixture.share, pipe.mixture.n_text = shares, self.n_tokens(pipe)[1]
+        pipe.mixture.asked = (max(share) > 0, min(share) < 1)
         latent, times = self._start(pipe, token, low, noise)
         extra = pipe.prepare_extra_step_kwargs(noise, self.eta)
         for time in times:
@@ -144,12 +146,11 @@ class VersatileDiffusion(Started, name="versatile_diffusion"):
         image = vector[:, : n_image * dim].reshape(-1, n_image, dim)
         device = vector.device
         words = pipe._encode_text_prompt(text, device, 1, guided)
-        share = self.text_share
+        # a row that is told no words is painted from its picture alone
+        share = [self.text_share if self.text_tokens or words_of else 0.0 for words_of in text]
         if self.text_tokens:
             said = vector[:, n_image * dim :].reshape(-1, n_text, dim)
             words = torch.cat([words[: len(image)], said]) if guided else said
-        elif not any(text):
-            share = 0.0
         if guided:
             # without a picture: a black one, as diffusers does it
             black = encoder_of(pipe.image_encoder, "tokens", "").prepare(Image.new("RGB", (8, 8)))
@@ -233,10 +234,21 @@ def pipeline_of(parts: dict[str, Any]) -> Any:
 
 @dataclass
 class Mixture:
-    """What all attention of a pipeline is told: the share of the text, and where its tokens end."""
+    """What all attention of a pipeline is told.
 
-    share: float = 0.0
+    Parameters
+    ----------
+    share : tensor (row,)
+        Of the text in each row.
+    n_text : int
+        Tokens of the text, which stand first.
+    asked : tuple of bool
+        Whether the text, and the image, have a share in any row.
+    """
+
+    share: Any = None
     n_text: int = 0
+    asked: tuple[bool, bool] = (True, True)
 
 
 def joined(image: Any, text: Any, mixture: Mixture) -> Any:
@@ -255,14 +267,14 @@ def joined(image: Any, text: Any, mixture: Mixture) -> Any:
             self.image, self.text = image, text
 
         def forward(self, x: Any, encoder_hidden_states: Any, **others: Any) -> tuple[Any]:
-            n, share = mixture.n_text, mixture.share
+            n, share = mixture.n_text, mixture.share.to(x).view(-1, 1, 1, 1)
+            text, image = encoder_hidden_states[:, :n], encoder_hidden_states[:, n:]
             out = x
-            # a branch without a share says nothing, and is not asked
-            for branch, token, weight in (
-                (self.text, encoder_hidden_states[:, :n], share),
-                (self.image, encoder_hidden_states[:, n:], 1 - share),
+            for branch, token, weight, asked in (
+                (self.text, text, share, mixture.asked[0]),
+                (self.image, image, 1 - share, mixture.asked[1]),
             ):
-                if weight:
+                if asked:
                     (said,) = branch(x, encoder_hidden_states=token, return_dict=False)
                     out = out + weight * (said - x)
             return (out,)

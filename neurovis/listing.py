@@ -69,6 +69,8 @@ OPTIONAL = {
     "pybv": "formats",
     "eeglabio": "formats",
     "tensorboard": "log",
+    "transformers": "generate",
+    "accelerate": "generate",
     "torchmetrics": "metrics",
     "faiss-cpu": "faiss",
 }
@@ -117,6 +119,9 @@ def listing(name: str, pattern: str = "*", out: str | Path = ".", table: bool = 
         lines.append(
             f"{key:<{width}}  {first}" + (f"\n{'':<{width}}  options: {options}" if options else "")
         )
+        if hasattr(cls, "about"):  # what its weights cost; of one alone, all of it
+            said = cls().statement() if len(found) == 1 else cls.about()
+            lines.append(textwrap.indent(said, f"{'':<{width}}  "))
     return "\n".join(lines)
 
 

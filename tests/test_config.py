@@ -62,7 +62,11 @@ class Nameless(Shelf):
     weight: float = 1.0
 
 
-NEEDED = {"images": {"model": "resnet18", "encoder": "gabor", "parts": ["gabor", "color"]}}
+NEEDED = {
+    "images": {
+        "model": "resnet18", "encoder": "gabor", "parts": ["gabor", "color"], "source": "org/repo"
+    }
+}  # fmt: skip
 
 
 def every_component() -> list:

@@ -45,6 +45,7 @@ SMALL = {
 BENCHMARKS = {
     "decoding": "--modality eeg --level middle --recipe ubp --epochs 1 --n-subjects 1 --small",
     "galleries": "--n-items 3000 --dim 24 --n-rows 20",
+    "generation": "--small --n 2 --memory 16gb --only unclip",
     "limits": "--n-subjects 1 --n-train-concepts 4 --n-test 4 --quiet",
     "nsd": "--sessions 2 --shape 9 10 8 --n-voxels 60",
     "one_run": "--seconds 10 --n-chans 30",

@@ -37,11 +37,14 @@ class Encoder:
         array (image, channel, height, width) -> array (image, dim) or (image, token, dim) float32.
     weights : str
         SHA-256 of the weights and the transform's settings; empty where there are none.
+    temperature : float, optional
+        Of a text tower: softmax(cosine / temperature) over texts is how likely each is.
     """
 
     prepare: Callable[[Image], np.ndarray]
     embed: Callable[[np.ndarray], np.ndarray]
     weights: str = ""
+    temperature: float | None = None
 
 
 class ImageEncoder(Family, family="images"):

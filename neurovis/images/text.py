@@ -119,4 +119,5 @@ class OpenClipText(ImageEncoder, name="open_clip_text"):
             return said.float().cpu().numpy()
 
         settings = {"context_length": tokens.context_length, "tokenizer": type(tokens).__name__}
-        return Encoder(prepare, embed, hash_weights(model, settings))
+        temperature = 1 / float(model.logit_scale.exp())
+        return Encoder(prepare, embed, hash_weights(model, settings), temperature)

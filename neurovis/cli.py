@@ -214,6 +214,11 @@ def _report(options: Options) -> None:
 
     out = Path(options.out) if options.out else None
     print(f"Report: {report_run(Path(options.run), out, quiet=options.quiet)}")
+    if options.paper:
+        from neurovis.report.paper import paper
+
+        files = paper(options.run, options.paper, quiet=options.quiet)
+        print(f"Paper: {options.paper}: {', '.join(path.name for path in files)}")
 
 
 def _list(options: Options) -> None:

@@ -136,9 +136,11 @@ class Painted:
     @property
     def generator(self) -> str:
         """Name of the generator that painted."""
-        config = self.config.get("generator")
-        name = config.get("name") if isinstance(config, dict) else config
-        return str(name or self.about.get("generator") or self.name)
+        for config in (self.config.get("generator"), self.about.get("generator")):
+            name = config.get("name") if isinstance(config, dict) else config
+            if name:
+                return str(name)
+        return self.name
 
     @contextlib.contextmanager
     def pictures(self) -> Iterator[Fetch]:

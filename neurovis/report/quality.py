@@ -280,26 +280,35 @@ def settings(material: Material) -> Markup | None:
 
 
 def _settings(painted: Painted) -> Markup:
-    brain = painted.brain
+    brain, about = painted.brain, painted.about
     height, width = brain.shape[2:4]
     words = {k: v for k, v in painted.config.items() if k not in ("version", "name")}
-    pairs = [(str(k).replace("_", " ").capitalize(), component(v)) for k, v in words.items()]
-    plain = {k: v for k, v in painted.about.items() if isinstance(v, str | int | float)}
-    known = {str(k).lower() for k in words}
-    pairs += [
-        (str(k).replace("_", " ").capitalize(), v) for k, v in plain.items() if k not in known
-    ]
-    pairs += [
-        ("Pictures", f"{brain.shape[0]} rows, {brain.shape[1]} samples each, {width} x {height} pixels"),
-        ("Folder", painted.name),
-    ]  # fmt: skip
-    return listed(pairs)
+    plain = {k: v for k, v in about.items() if isinstance(v, str | int | float)}
+    details = about.get("details")
+    plain |= {"takes": about.get("takes")} | (details if isinstance(details, dict) else {})
+    prior = about.get("prior")
+    fits = prior.get("fits") if isinstance(prior, dict) else None
+    pairs = [(k, _said(v)) for k, v in {**plain, **words}.items()]
+    pairs = [(str(k).replace("_", " ").capitalize(), v) for k, v in pairs]
+    if isinstance(fits, list):
+        pairs.append(("Prior on validation", "; ".join(map(_said, fits))))
+    pairs.append(
+        ("Pictures", f"{brain.shape[0]} rows, {brain.shape[1]} each, {width} x {height} pixels")
+    )
+    return listed([*pairs, ("Folder", painted.name)])
+
+
+def _said(value: Any) -> str:
+    """A setting in words."""
+    if isinstance(value, list):
+        return ", ".join(map(_said, value))
+    return component(value) if isinstance(value, dict) else "" if value is None else str(value)
 
 
 def _gap(painted: Painted) -> Markup | None:
     """What lies between decoded and true embeddings, before the prior and after."""
-    gap = next((v for k, v in painted.about.items() if "gap" in k and isinstance(v, dict)), None)
-    sides = {k: v for k, v in (gap or {}).items() if isinstance(v, dict)}
+    gap = painted.about.get("gap")
+    sides = {k: v for k, v in gap.items() if isinstance(v, dict)} if isinstance(gap, dict) else {}
     if not sides:
         return None
     names = list(dict.fromkeys(name for side in sides.values() for name in side))
@@ -308,10 +317,12 @@ def _gap(painted: Painted) -> Markup | None:
         for name in names
     ]
     words = (
-        "Between decoded and true embeddings of the test pictures, before the prior and after it."
+        "Between decoded and true embeddings of the test pictures, before the prior and after it"
     )
-    head = el("h3", "Modality gap")
-    return Markup(head + el("p", words, class_="small") + table(["", *sides], rows))
+    words += f" ({gap['spaces']})." if isinstance(gap.get("spaces"), str) else "."
+    heads = [side.replace("_", " ").capitalize() for side in sides]
+    note = el("p", words, class_="small")
+    return Markup(el("h3", "Modality gap") + note + table(["", *heads], rows))
 
 
 def _number(value: Any) -> str:
@@ -319,26 +330,49 @@ def _number(value: Any) -> str:
 
 
 def _time(painted: Painted) -> Markup | None:
-    """Seconds by stage, per picture, and pictures per second."""
+    """Seconds by stage, per picture, and pictures per second; the latency of one picture alone."""
+    every = list(painted.systems.items())
+    number_of = {name: one.shape[0] * one.shape[1] for name, one in every}
+    # what all systems share is measured once
+    first = every[0][1].seconds
+    shared = [
+        k
+        for k, v in first.items()
+        if len(every) > 1 and all(s.seconds.get(k) == v for _, s in every)
+    ]
+    lines = [("All", k, first[k], sum(number_of.values())) for k in shared if k != "paint"]
+    for name, one in every:
+        kept = {k: v for k, v in one.seconds.items() if k not in shared or k == "paint"}
+        lines += [(named(name), k, v, number_of[name]) for k, v in kept.items()]
     rows = []
-    for name, one in painted.systems.items():
-        n = one.shape[0] * one.shape[1]
-        for stage, seconds in one.seconds.items():
-            each, rate = seconds / n, n / seconds if seconds > 0 else 0.0
-            per = f"{1000 * each:.3g} ms" if each < 0.9995 else f"{each:.2f} s"
-            fast = "–" if not rate else count(round(rate)) if rate >= 100 else f"{rate:.2g}"
-            rows.append(
-                [f"{named(name)}: {stage.replace('_', ' ')}", f"{seconds:.1f} s", per, fast]
-            )
-    if not rows:
+    for name, stage, seconds, n in lines:
+        rate = n / seconds if seconds > 0 else 0.0
+        fast = "–" if not rate else count(round(rate)) if rate >= 100 else f"{rate:.2g}"
+        took = f"{seconds:.1f} s"
+        rows.append([f"{name}: {stage.replace('_', ' ')}", took, _short(seconds / n), fast])
+    latency = painted.about.get("latency")
+    latency = latency if isinstance(latency, dict) else {}
+    alone = [
+        f"{str(k).replace('_', ' ')} {_short(v)}"
+        for k, v in latency.items()
+        if isinstance(v, int | float)
+    ]
+    if not rows and not alone:
         return None
-    took = painted.provenance.get("seconds")
+    all_ = painted.provenance.get("seconds")
     words = "Seconds of all processes together"
     words += (
-        f"; {took:.0f} s in all with loading and writing." if isinstance(took, int | float) else "."
+        f"; {all_:.0f} s in all with loading and writing." if isinstance(all_, int | float) else "."
     )
+    words += f" From one decoded vector to one picture alone: {', '.join(alone)}." if alone else ""
     header = ["Stage", "Time", "Per picture", "Pictures per second"]
-    return Markup(el("h3", "Time") + table(header, rows) + el("p", words, class_="small"))
+    body = table(header, rows) if rows else ""
+    return Markup(el("h3", "Time") + body + el("p", words, class_="small"))
+
+
+def _short(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.2f} s"
 
 
 def _versions(painted: Painted) -> Markup | None:

@@ -8,7 +8,7 @@ with the decoded embedding, else the order of the images; whichever it is, the p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Ranking:
     rule: str
     short: str = ""
     share: bool = False
-    retrieved: Mapping[tuple[str, str], str] = None  # type: ignore[assignment]
+    retrieved: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def best_first(self) -> str:

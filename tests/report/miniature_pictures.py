@@ -78,6 +78,10 @@ def write_reconstructions(
     agreement = rng.uniform(0.1, 0.9, (len(rows), n_samples)).astype(np.float32)
     about = {"generator": "world", "target": "clip", "floor": "painted from the shuffled control"}
     about["gap"] = {"before": {"cosine": 0.31, "n": 24}, "after": {"cosine": 0.78, "n": 24}}
+    about["gap"]["spaces"] = "in two spaces"
+    fits = [{"part": "sub-01", "n_validation_images": 165, "explained": 0.42}]
+    about |= {"prior": {"name": "diffusion", "fits": fits}, "details": {"licence": "BSD-3-Clause"}}
+    about |= {"takes": {"name": "planted"}, "latency": {"prior": 0.002, "paint": 1.2}}
     with new_h5(folder / "pictures.h5", "neurovis-pictures", about=json.dumps(about)) as file:
         for system in systems:
             mine = once if system == "ceiling" else rows
@@ -98,6 +102,7 @@ def write_reconstructions(
         file["seen/picture"] = paint("seen", len(images), 1, side)[:, 0]
         file.create_dataset("seen/image", data=images, dtype=STRINGS)
     config = "version: 1\ngenerator:\n  name: world\n  steps: 20\nprior:\n  name: diffusion\nsamples: 2\n"
+    config += "baselines: [nearest, floor]\nlow: null\n"
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     write_json(folder / "provenance.json", {**provenance({"run": "0123"}, seed), "seconds": 61.0})
     if scores:

@@ -81,7 +81,8 @@ def colours(source: str) -> dict[str, np.ndarray]:
 
 
 def is_like(seen: np.ndarray, wanted: np.ndarray) -> bool:
-    return bool(np.abs(seen - wanted).max() < 4)
+    # rows are 9 apart in green; what WebP loses is less
+    return bool((np.abs(seen - wanted) < [15, 4.5, 25]).all())
 
 
 # ---- structure ---------------------------------------------------------------------------------
@@ -291,7 +292,7 @@ def test_shows_every_score_with_interval_and_chance(whole, source):
             if one["about"]["subject"] != "all" and "best" in one["about"]["choice"]:
                 continue
             assert text in words, one
-        assert say(one["chance"]) in words
+        assert say(one["chance"]) in words or "comparison" in one["about"]
     head = scores["headline"]
     chief = next(
         s for s in scores["scores"] if s["name"] == METRIC and s["about"]["system"] == "brain"
@@ -349,6 +350,13 @@ def test_settings_gap_and_time(source):
     # 24 rows of two samples, one of which each is painted in 12 s
     assert "Reconstructed: paint12.0 s250 ms4" in words
     assert "Ceiling: paint12.0 s1.00 s1" in words
+    # the prior is the same for 48 + 24 + 12 + 24 pictures, and stands there once
+    assert words.count("All: prior1.5 s13.9 ms72") == words.count("prior1.5") == 1
+    assert "one picture alone: prior 2 ms, paint 1.20 s." in words
+    assert "in two spaces" in words
+    assert "Prior on validationpart sub-01, n_validation_images 165, explained 0.42" in words
+    assert "LicenceBSD-3-Clause" in words
+    assert "Baselinesnearest, floor" in words
     assert "61 s in all" in words
 
 
@@ -581,13 +589,13 @@ def test_beyond_the_budget_pairs_stay_and_the_page_says_so(run, monkeypatch):
             shape = (*file[name]["picture"].shape[:2], 200, 200, 3)
             del file[name]["picture"]
             file[name]["picture"] = rng.integers(0, 255, shape, np.uint8)
-    monkeypatch.setattr(gallery_module, "BUDGET", 200_000)
+    monkeypatch.setattr(gallery_module, "BUDGET", 300_000)
     source = report_run(run, quiet=True).read_text(encoding="utf-8")
     body = section(source)
     assert body.count('class="two"') == 24
     left = int(re.search(r"Pairs after the first (\d+) show no more", body).group(1))
     assert 0 < body.count('<details class="pair') == left < 24
-    assert sum(map(len, re.findall(r"base64,([^)]+)\)", source))) < 320_000
+    assert sum(map(len, re.findall(r"base64,([^)]+)\)", source))) < 450_000
 
 
 def test_more_rows_than_pairs_are_counted(run, monkeypatch):

@@ -158,17 +158,17 @@ def _scores(run: Path, quiet: bool) -> None:
     if not (run / "scores.json").is_file():
         evaluate_run(run, quiet=quiet)
     if not quiet:
-        from neurovis.evaluate import read_scores
+        from neurovis.evaluate import read_coverage, read_scores
 
-        print(table(read_scores(run)))
+        print(table(read_scores(run), read_coverage(run)))
 
 
 def _evaluate(options: Options) -> None:
     from neurovis.errors import UsageError
-    from neurovis.evaluate import evaluate_prediction, evaluate_run, table
+    from neurovis.evaluate import evaluate_prediction, evaluate_run, read_coverage, table
     from neurovis.records import Embeddings, Prediction
 
-    corrected = options.calibrate or options.transductive
+    corrected, curves = options.calibrate or options.transductive, []
     if options.run:
         run = Path(options.run[0])
         if len(options.run) > 1:
@@ -176,7 +176,7 @@ def _evaluate(options: Options) -> None:
 
             run = ensemble(options.run, quiet=options.quiet)
             print(f"Ensemble: {run}")
-        scores = evaluate_run(run, quiet=options.quiet)
+        scores, curves = evaluate_run(run, quiet=options.quiet), read_coverage(run)
     elif options.prediction and options.embeddings and not corrected:
         scores = evaluate_prediction(
             Prediction.read(options.prediction), Embeddings.read(options.embeddings)
@@ -186,7 +186,7 @@ def _evaluate(options: Options) -> None:
             "evaluate: expected RUN, or --prediction P together with --embeddings E; --calibrate and "
             "--transductive go with a RUN."
         )
-    print(table(scores))
+    print(table(scores, curves))
     if corrected:
         from neurovis.adapt import adapt_run, adapted_table
 
@@ -222,6 +222,11 @@ def _report(options: Options) -> None:
 
     out = Path(options.out) if options.out else None
     print(f"Report: {report_run(Path(options.run), out, quiet=options.quiet)}")
+    if options.paper:
+        from neurovis.report.paper import paper
+
+        files = paper(options.run, options.paper, quiet=options.quiet)
+        print(f"Paper: {options.paper}: {', '.join(path.name for path in files)}")
 
 
 def _list(options: Options) -> None:

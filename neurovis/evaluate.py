@@ -27,8 +27,15 @@ from neurovis.progress import progress, say
 from neurovis.records import Embeddings, Prediction, Score, Split, Stimuli
 from neurovis.store import FORMAT_VERSION, dataset, open_h5, read_json, write_h5, write_json
 
-__all__ = ["About", "Answers", "evaluate_prediction", "evaluate_run", "read_answers", "read_scores"]
-__all__ += ["table"]
+__all__ = [
+    "About",
+    "Answers",
+    "evaluate_prediction",
+    "evaluate_run",
+    "read_answers",
+    "read_coverage",
+]
+__all__ += ["read_scores", "table"]
 
 SYSTEMS = ("tower", "ridge", "shuffled", "informed_observer", "optimal_observer")
 BEST = 10
@@ -185,6 +192,11 @@ def read_scores(run: str | Path) -> list[Score]:
             "run neurovis evaluate again."
         )
     return [Score.from_dict(entry) for entry in data["scores"] + data["comparisons"]]
+
+
+def read_coverage(run: str | Path) -> list[dict[str, Any]]:
+    """Accuracy against coverage of a run that was evaluated; nothing where stimuli are categories."""
+    return read_json(Path(run) / "scores.json", "neurovis-scores").get("coverage") or []
 
 
 def _entry(score: Score) -> dict[str, Any]:

@@ -129,6 +129,11 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     override("generate")
     made["report"].add_argument("run", help="run folder")
     made["report"].add_argument("--out", help="file (default RUN/report.html)")
+    made["report"].add_argument(
+        "--paper",
+        metavar="DIR",
+        help="also figures as PDF, tables as LaTeX and CSV, into this folder",
+    )
     kinds = ("datasets", "images", "brain", "losses", "metrics", "generators")
     kinds += ("priors", "subjects", "protocols", "augmentations")
     made["list"].add_argument("family", choices=kinds)

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from neurovis.errors import NeurovisError
-from neurovis.evaluate import evaluate_prediction, evaluate_run, read_scores, table
+from neurovis.evaluate import (
+    evaluate_prediction,
+    evaluate_run,
+    read_coverage,
+    read_scores,
+    table,
+)
 from neurovis.records import Embeddings, Prediction, Split, Stimuli
 from neurovis.store import write_h5, write_json
 
@@ -234,6 +240,42 @@ def test_table_is_readable(run):
     assert "tower - ridge, top1" in text
     assert "tower / informed_observer, top1" in text
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_table_says_how_right_the_surest_answers_are(run):
+    folder, scores = run
+    text = table(scores, read_coverage(folder))
+    lines = text[text.index("top1 of the most confident answers") :].splitlines()
+    heads = lines[1].split()
+    assert heads == [
+        "100",
+        "%",
+        "kept",
+        "80",
+        "%",
+        "kept",
+        "50",
+        "%",
+        "kept",
+        "20",
+        "%",
+        "kept",
+        "sure",
+        "by",
+    ]
+    top1 = find(
+        scores, system="tower", metric="top1", n_averaged=N_REPEATS, subject="all", comparison=None
+    )
+    row = next(line for line in lines if line.split()[:1] == ["tower"])
+    # all answers kept is plain top-1, and half of them is what scores.json says
+    assert float(row.split()[1]) == pytest.approx(100 * top1.value, abs=0.051)
+    curve = next(c for c in read_coverage(folder)
+                 if (c["about"]["system"], c["about"]["n_averaged"]) == ("tower", N_REPEATS))  # fmt: skip
+    half = next(s for s in curve["scores"] if s["name"] == "top1@50")
+    assert f"{100 * half['value']:.1f} [{100 * half['low']:.1f}, {100 * half['high']:.1f}]" in row
+    assert row.endswith(curve["about"]["confidence"])
+    assert max(map(len, text.splitlines())) <= 120
+    assert "most confident" not in table(scores)
 
 
 def test_several_targets_are_scored_apart_and_together(tmp_path):

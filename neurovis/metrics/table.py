@@ -6,8 +6,12 @@ and intervals, subjects one by one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from neurovis import flags
 from neurovis.metrics import scoring
+from neurovis.metrics.coverage import LEVELS
 from neurovis.records import Score
 
 PERCENT = ("top", "way")
@@ -25,13 +29,15 @@ def _cell(score: Score, ratio: bool = False) -> str:
     return f"{_number(name, score.value)} [{low}, {high}]"
 
 
-def table(scores: list[Score]) -> str:
+def table(scores: list[Score], curves: Sequence[dict[str, Any]] = ()) -> str:
     """A table for the terminal: systems by metric, subjects one by one, comparisons, control.
 
     Parameters
     ----------
     scores : list of Score
         From `evaluate_run`, `evaluate_prediction` or `read_scores`.
+    curves : sequence of dict
+        From `read_coverage`; those that go with the headline are shown.
 
     Returns
     -------
@@ -59,6 +65,7 @@ def table(scores: list[Score]) -> str:
         if "comparison" in score.about and spoken and score.name in ("top1", "top5", "auc"):
             what = score.about["comparison"]
             lines.append(f"{what}, {score.name}: {_cell(score, ratio='/' in what)}")
+    lines += confident_lines(curves, chosen)
     control = scoring.check_control(plain)
     if control:
         state = "at chance" if control["at_chance"] else "NOT at chance: look for a leak"
@@ -89,6 +96,35 @@ def block_lines(scores: list[Score], n_averaged: int, by_subject: bool) -> list[
             }
             label = system if subject == "all" else f"  subject {subject}"
             rows.append([label, *(cells.get(name, "-") for name in names)])
+    return [f"{kind}, n = {pooled[0].n} {unit}", *_columns(rows)]
+
+
+def confident_lines(curves: Sequence[dict[str, Any]], chosen: dict[str, Any]) -> list[str]:
+    """Top-1 of the surest share of the answers, system by system, with what is sure by.
+
+    Parameters
+    ----------
+    curves : sequence of dict
+        As `neurovis.metrics.coverage.coverage` makes them.
+    chosen : dict
+        The headline: its target (the observers have none) and number of averaged trials.
+    """
+    shares = [round(100 * level) for level in LEVELS]
+    rows = [["", *(f"{share} % kept" for share in shares), "sure by"]]
+    for one in curves:
+        about = one["about"]
+        if (
+            about["target"] in (chosen["target"], "")
+            and about["n_averaged"] == chosen["n_averaged"]
+        ):
+            by = {score["name"]: Score.from_dict(score) for score in one["scores"]}
+            cells = [_cell(by[f"top1@{share}"]) for share in shares]
+            rows.append([about["system"], *cells, about["confidence"]])
+    if len(rows) == 1:
+        return []
+    return ["top1 of the most confident answers", *_columns(rows), ""]
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
-    return [f"{kind}, n = {pooled[0].n} {unit}", *lines]
+    return ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]

@@ -14,16 +14,17 @@ from neurovis.report.material import Material
 from neurovis.report.sections import table
 
 
-def _list(pairs: list[tuple[str, Any]]) -> Markup:
+def listed(pairs: list[tuple[str, Any]]) -> Markup:
+    """Names and values; those without a value are left out."""
     return el("dl", [(el("dt", name), el("dd", value)) for name, value in pairs if value])
 
 
-def _component(value: Any) -> str:
+def component(value: Any) -> str:
     """A component of a config in a few words: its name and options."""
     if not isinstance(value, dict):
         return str(value or "")
     options = [
-        f"{k} {_component(v)}" if isinstance(v, dict) else f"{k} {v}"
+        f"{k} {component(v)}" if isinstance(v, dict) else f"{k} {v}"
         for k, v in value.items()
         if k not in ("name", "device")
         and v not in (None, "", [], {})
@@ -66,15 +67,15 @@ def protocol(material: Material) -> Markup:
         ("Gallery", head.gallery),
         ("Trials averaged", ", ".join(map(str, ks))),
         ("Interval", material.head.get("interval")),
-        *[(f"Target {name}", _component(value)) for name, value in targets.items()],
-        ("Tower", _component(config.get("brain"))),
-        ("Loss", _component(config.get("loss"))),
-        ("Training", _component(config.get("train"))),
-        ("Baseline", _component(config.get("baseline"))),
+        *[(f"Target {name}", component(value)) for name, value in targets.items()],
+        ("Tower", component(config.get("brain"))),
+        ("Loss", component(config.get("loss"))),
+        ("Training", component(config.get("train"))),
+        ("Baseline", component(config.get("baseline"))),
         ("Control", f"shuffled labels ({config['control']})" if config.get("control") else None),
         ("Seed", str(config.get("seed", material.provenance.get("seed", "")))),
     ]
-    body = [_list(pairs)]
+    body = [listed(pairs)]
     if material.config_text:
         full = el("pre", el("code", material.config_text))
         body.append(el("details", el("summary", "The full config (config.yaml)"), full))
@@ -108,7 +109,7 @@ def versions(material: Material) -> Markup | None:
         if packages
         else None
     )
-    return Markup(_list(pairs) + (full or ""))
+    return Markup(listed(pairs) + (full or ""))
 
 
 def reproduce(material: Material) -> Markup:

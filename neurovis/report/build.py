@@ -17,16 +17,19 @@ from neurovis.report import (
     adapted,
     coverage,
     evoked,
+    gallery,
     headline,
     pictures,
+    quality,
     reconstruction,
     regions,
     sections,
 )
+from neurovis.report.frames import Frames
 from neurovis.report.markup import Markup, el
 from neurovis.report.material import Material, read
 from neurovis.report.pictures import Pictures
-from neurovis.report.style import CSS
+from neurovis.report.style import CSS, GALLERY
 from neurovis.store import atomic
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -62,7 +65,7 @@ def report_run(run: str | Path, out: str | Path | None = None, quiet: bool = Fal
 
 
 def parts(
-    material: Material, shown: Pictures
+    material: Material, shown: Pictures, frames: Frames
 ) -> list[tuple[str, str, Callable[[], Markup | None]]]:
     """Sections in order: id, title, how to make it."""
     first = (
@@ -71,6 +74,13 @@ def parts(
         else ("pictures", "Seen and retrieved", lambda: pictures.retrievals(material, shown))
     )
     return [
+        (
+            "gallery",
+            "Seen, retrieved, reconstructed",
+            lambda: gallery.gallery(material, shown, frames),
+        ),
+        ("painted-scores", "Scores of reconstructions", lambda: quality.scores(material)),
+        ("painting", "How reconstructions were made", lambda: quality.settings(material)),
         first,
         (
             "reconstructions",
@@ -96,10 +106,10 @@ def parts(
 
 def build(material: Material, quiet: bool = False) -> str:
     """The page of a material."""
-    shown = Pictures(material)
+    shown, frames = Pictures(material), Frames()
     made = []
     for key, title, make in progress(
-        parts(material, shown), desc="report", quiet=quiet, unit="part"
+        parts(material, shown, frames), desc="report", quiet=quiet, unit="part"
     ):
         body = make()
         if body:
@@ -131,7 +141,7 @@ def build(material: Material, quiet: bool = False) -> str:
         el("meta", name="referrer", content="no-referrer"),
         el("title", f"neurovis report: {material.config.get('name') or material.name}"),
         # the style sheet is our own text and base64: nothing in it is read from a name
-        el("style", Markup(CSS + shown.css())),
+        el("style", Markup(CSS + GALLERY * bool(material.painted) + shown.css() + frames.css())),
     )
     page = el("html", head, el("body", top, el("main", body), foot), lang="en")
     return f"<!doctype html>\n{page}\n"

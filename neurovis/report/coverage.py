@@ -1,7 +1,8 @@
 """Accuracy against confidence: how right each system is where it says that it is sure.
 
 Comes in: a `Material` whose ``scores.json`` holds curves of coverage. Goes out: one chart and one
-table, for the headline's target and number of trials; None where there are no curves.
+table, for the headline's target and number of trials; a sentence where stimuli are categories, which
+have no such curve; None where the curves are missing.
 """
 
 from __future__ import annotations
@@ -20,9 +21,17 @@ WORDS = {
     "margin": "lead of the first picture over the second",
 }
 
+CATEGORIES = (
+    "Not drawn for this run: its stimuli are known by category, and its scores (area under the curve, 2-way "
+    "identification) compare trials or categories pair by pair within each recording. There is no one answer "
+    "per trial that could be kept or withheld by its confidence."
+)
+
 
 def coverage(material: Material) -> Markup | None:
     """Accuracy among the most confident part of the answers, system by system."""
+    if material.category:
+        return el("p", CATEGORIES, class_="small")
     found = _chosen(material)
     if not found:
         return None

@@ -147,36 +147,49 @@ def bars(material: Material) -> Markup:
         for system in material.systems
         for score in material.select(head.name, system, head.about["n_averaged"])
     ]
-    top = max(s.high for s in scores)
-    scale = next((limit for limit in (0.05, 0.1, 0.2, 0.5, 1.0) if top <= limit), top)
-    # where chance is not near zero a bar starts there: what counts is the way from chance
-    start = head.chance if material.category else 0.0
-    at = lambda value: 100 * min(max(value / scale, 0), 1)  # noqa: E731
-    rows = []
-    for score in scores:
-        system = score.about["system"]
-        words = f"{spoken(score, score.value)}, chance {spoken(score, score.chance)}"
-        track = el(
-            "div",
-            _stretch("fill", at(min(start, score.value)), at(max(start, score.value))),
-            _stretch("span", at(score.low), at(score.high)),
-            el("div", class_="chance", style=f"left:{at(score.chance):.2f}%"),
-            class_=f"track {css(system)}",
-            role="img",
-            aria_label=f"{named(system)}: {words}",
-        )
-        name = el("div", named(system), el("small", ROLES.get(system)), class_="name")
-        value = el(
-            "div", el("b", shown(score, score.value)), el("small", interval(score)), class_="value"
-        )
-        rows.append((name, track, value))
+    names = {s: (named(s), ROLES.get(s), css(s)) for s in material.systems}
+    rows = stripes([(score, *names[score.about["system"]]) for score in scores], material.category)
     kind = metric_name(head.name)
     missing = [] if any("observer" in s for s in material.systems) else [
         " No limits are drawn: the truth behind these recordings is not known."
     ]  # fmt: skip
     note = el("p", f"{kind}, 95{THIN}% interval in brackets; dashed line: chance "
               f"{shown(head, head.chance)}.", *missing, class_="small")  # fmt: skip
-    return Markup(el("div", rows, class_="bars") + note)
+    return Markup(rows + note)
+
+
+def stripes(named_scores: list[tuple[Score, str, str | None, str]], from_chance: bool) -> Markup:
+    """One bar per score, with interval and chance.
+
+    Parameters
+    ----------
+    named_scores : list of (Score, name, role, CSS class)
+    from_chance : bool
+        Bars start at chance rather than at zero: what counts is the way from there.
+    """
+    scores = [one[0] for one in named_scores]
+    top = max(s.high for s in scores)
+    scale = next((limit for limit in (0.05, 0.1, 0.2, 0.5, 1.0) if top <= limit), top)
+    at = lambda value: 100 * min(max(value / scale, 0), 1)  # noqa: E731
+    rows = []
+    for score, name, role, class_ in named_scores:
+        words = f"{spoken(score, score.value)}, chance {spoken(score, score.chance)}"
+        start = score.chance if from_chance else 0.0
+        track = el(
+            "div",
+            _stretch("fill", at(min(start, score.value)), at(max(start, score.value))),
+            _stretch("span", at(score.low), at(score.high)),
+            el("div", class_="chance", style=f"left:{at(score.chance):.2f}%"),
+            class_=f"track {class_}",
+            role="img",
+            aria_label=f"{name}: {words}",
+        )
+        label = el("div", name, el("small", role), class_="name")
+        value = el(
+            "div", el("b", shown(score, score.value)), el("small", interval(score)), class_="value"
+        )
+        rows.append((label, track, value))
+    return el("div", rows, class_="bars")
 
 
 def _stretch(class_: str, low: float, high: float) -> Markup:

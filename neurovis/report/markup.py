@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-VOID = frozenset({"meta", "br", "hr", "img"})
+VOID = frozenset({"meta", "br", "hr", "img", "input"})
 SHAPES = frozenset({"circle", "line", "path", "rect", "polygon"})
 THIN = "\u202f"  # narrow no-break space: between a number and its unit
 # a path starts at "/" or "C:\" after nothing that belongs to a word; its last part says enough

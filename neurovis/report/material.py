@@ -17,6 +17,7 @@ import numpy as np
 
 from neurovis.errors import NeurovisError
 from neurovis.records import Score, Split, Stimuli
+from neurovis.report.painted import Painted, read_painted
 from neurovis.report.reconstruction import Reconstructed, read_reconstructions
 from neurovis.store import dataset, open_h5, read_json
 
@@ -129,8 +130,6 @@ class Material:
     head : dict
         ``scores.json`` without its scores.
     scores, comparisons : list of Score
-    adapted : list of Score
-        After corrections at test time; never part of the headline.
     stimuli : Stimuli
     folds : tuple of Split
     retrieved : Retrieved or None
@@ -147,6 +146,10 @@ class Material:
     config : dict
     config_text : str
     provenance : dict
+    adapted : tuple of Score
+        After corrections at test time; never part of the headline.
+    painted : tuple of Painted
+        Reconstructions by generators, the newest first.
     """
 
     name: str
@@ -165,6 +168,7 @@ class Material:
     config_text: str
     provenance: dict[str, Any]
     adapted: tuple[Score, ...] = ()
+    painted: tuple[Painted, ...] = ()
 
     @property
     def category(self) -> bool:
@@ -254,7 +258,7 @@ def read(run: Path) -> Material:
         raise NeurovisError(
             f"{run}/scores.json: {error} is missing or of a wrong kind; run neurovis evaluate again."
         ) from None
-    config, text = _config(run / "config.yaml")
+    config, text = read_config(run / "config.yaml")
     hierarchy, provenance = run / "hierarchy.json", run / "provenance.json"
     return Material(
         name=run.resolve().name,
@@ -273,6 +277,7 @@ def read(run: Path) -> Material:
         config_text=text,
         provenance=read_json(provenance) if provenance.is_file() else {},
         adapted=_adapted(run / "adapted.json"),
+        painted=read_painted(run),
     )
 
 
@@ -300,7 +305,8 @@ def _adapted(path: Path) -> tuple[Score, ...]:
     return scores
 
 
-def _config(path: Path) -> tuple[dict[str, Any], str]:
+def read_config(path: Path) -> tuple[dict[str, Any], str]:
+    """A ``config.yaml`` as data and as it is written; empty where there is none."""
     import yaml
 
     if not path.is_file():

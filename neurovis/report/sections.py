@@ -141,8 +141,10 @@ def recordings(material: Material) -> Markup | None:
     return Markup(note + legend([(s, named(s)) for s in systems]) + body)
 
 
-def _groups(material: Material) -> tuple[dict[str, str], list[str], str]:
-    """Group of each image id, the groups seen in order, and what a group is called.
+def groups(
+    material: Material, images: list[str], most: int = MOST_GROUPS
+) -> tuple[dict[str, str], list[str], str]:
+    """Group of each image id, the groups of some images in order, and what a group is called.
 
     Families of the hierarchy if there are not too many, else superclasses, else the folders that the
     pictures lie in, else concepts where they are few; no groups if none of these fits.
@@ -151,15 +153,15 @@ def _groups(material: Material) -> tuple[dict[str, str], list[str], str]:
     concept = stimuli.concept.tolist()
     ways: list[tuple[list[tuple[str, ...]], str, int]] = []
     if all(name in place for name in concept):
-        ways.append(([place[name] for name in concept], "family", MOST_GROUPS))
-        ways.append(([place[name][:1] for name in concept], "superclass", MOST_GROUPS))
+        ways.append(([place[name] for name in concept], "family", most))
+        ways.append(([place[name][:1] for name in concept], "superclass", most))
     folders = [(PurePosixPath(paths[0]).parent.name,) for paths in stimuli.path]
-    ways.append((folders, "folder", MOST_GROUPS))
+    ways.append((folders, "folder", most))
     ways.append(([(name,) for name in concept], "concept", FEW_CONCEPTS))
-    for keys, kind, most in ways:
+    for keys, kind, limit in ways:
         key = dict(zip(stimuli.image.tolist(), keys))
-        names = sorted({key[i] for i in material.retrieved.image.tolist()})
-        if 2 <= len(names) <= most:
+        names = sorted({key[i] for i in images if i in key})
+        if 2 <= len(names) <= limit:
             return {i: k[-1] for i, k in key.items()}, [name[-1] for name in names], kind
     return {}, [], ""
 
@@ -169,7 +171,7 @@ def confusion(material: Material) -> Markup | None:
     found = material.retrieved
     if found is None or material.category:
         return None
-    group, names, kind = _groups(material)
+    group, names, kind = groups(material, found.image.tolist())
     if not names:
         return None
     place = {name: i for i, name in enumerate(names)}

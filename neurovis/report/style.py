@@ -164,3 +164,64 @@ table{font-size:8.5pt}th,td{padding:3pt 5pt}tr,.scroll,#confusion{break-inside:a
 .charts{grid-template-columns:1fr 1fr;gap:10pt 18pt}.matrix{max-width:125mm!important}
 .bars .track{background:none;border:1px solid var(--hair)}}
 """
+
+GALLERY = """
+/* reconstructions; only pages that have them carry this */
+.paints{display:grid;gap:26px;margin:10px 0 8px}
+.paint{display:flex;flex-wrap:wrap;gap:10px 22px;align-items:flex-start;break-inside:avoid}
+.paint figure{margin:0}
+.paint figcaption{font-size:12px;line-height:1.3;margin-top:5px;overflow-wrap:anywhere}
+.paint figcaption b{color:var(--ink);font-weight:560;display:block}
+.paint figcaption small{display:block;font-size:11.5px;color:var(--faint)}
+.paint .rest figcaption b{display:inline;font-weight:400}
+.paint .main,.paint .rest{display:grid;grid-template-columns:repeat(var(--n),minmax(0,1fr));gap:10px}
+.paint .main{flex:calc(var(--n)*1.55) 1 0}
+.paint .rest{flex:var(--n) 1 0;gap:8px}
+.paint .hit .pic{outline:2.5px solid var(--right);outline-offset:2px}
+.paint .hit figcaption,.paint .hit figcaption b{color:var(--right)}
+.paint .note{flex:1 0 100%;max-width:none;margin:0;font-size:13px;color:var(--soft);display:flex;
+flex-wrap:wrap;gap:4px 16px;align-items:baseline}
+.paint .note b{color:var(--ink);font-weight:600}
+.paint q{font-style:italic}
+.words{display:flex;flex-wrap:wrap;gap:6px}
+.word{padding:0 7px;border-radius:3px;background:linear-gradient(90deg,
+color-mix(in srgb,var(--tower) 22%,transparent) var(--p),var(--wash) var(--p));
+print-color-adjust:exact;-webkit-print-color-adjust:exact}
+.word small{font-size:11.5px}
+.terms{font-size:14px;color:var(--soft);gap:2px 16px;margin:0 0 12px}.terms dt{color:var(--ink)}
+.terms{grid-template-columns:max-content 1fr max-content 1fr}
+.chips{display:flex;flex-wrap:wrap;gap:10px 26px;margin:10px 0 16px}
+.chips fieldset{border:0;margin:0;padding:0;display:flex;flex-wrap:wrap;gap:6px;align-items:center;
+min-width:0}
+.chips legend{float:left;color:var(--soft);font-size:13px;padding:0;margin-right:4px}
+.chips input{position:absolute;opacity:0;pointer-events:none}
+.chips label{font-size:13px;line-height:1;padding:6px 11px;border:1px solid var(--hair);
+border-radius:99px;cursor:pointer;color:var(--soft)}
+.chips label:hover{color:var(--ink)}
+.chips input:checked+label{background:var(--ink);border-color:var(--ink);color:var(--paper)}
+.chips input:focus-visible+label{outline:2px solid var(--tower);outline-offset:2px}
+.who h4{font-size:13px;font-weight:560;margin:0 0 8px;color:var(--soft)}
+.sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(136px,1fr));gap:14px 12px;
+grid-auto-flow:dense}
+.pair{margin:0;min-width:0;content-visibility:auto;contain-intrinsic-size:auto 96px}
+.pair summary{list-style:none;padding:0;font-weight:400}
+.pair summary::-webkit-details-marker{display:none}
+.two{display:grid;grid-template-columns:1fr 1fr;gap:2px}
+.two .pic:first-child{border-radius:4px 0 0 4px}.two .pic:last-child{border-radius:0 4px 4px 0}
+summary:hover .two{outline:2px solid var(--hair);outline-offset:2px;border-radius:3px}
+.said{display:flex;justify-content:space-between;gap:8px;font-size:12px;line-height:1.3;margin-top:4px}
+.said b{font-weight:400;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.said small{color:var(--soft);font-size:12px}
+.pair[open]{grid-column:1/-1;padding:14px 16px;background:var(--wash);border-radius:6px}
+.pair[open] .two{display:none}
+.pair[open] .said{font-size:15px;margin:0 0 10px;justify-content:start}
+.pair[open] .said b{font-weight:600}
+@media screen and (max-width:760px){
+.paint{display:grid;gap:9px}
+.paint .main{grid-template-columns:repeat(auto-fit,minmax(92px,1fr));gap:8px}
+.paint .rest{grid-template-columns:repeat(auto-fit,minmax(56px,1fr));gap:7px}
+.paint .rest figcaption{font-size:11px}.terms dd{margin:0}
+.terms{grid-template-columns:max-content 1fr}
+.sheet{grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:14px 10px}}
+@media print{.paint{gap:6pt 12pt}.paint .main{flex-grow:calc(var(--n)*1.3)}}
+"""

@@ -16,7 +16,7 @@ from neurovis.errors import NeurovisError
 from neurovis.evaluate import evaluate_run
 from neurovis.records import Prediction
 from neurovis.report import report_run
-from neurovis.report.account import _component
+from neurovis.report.account import component
 from neurovis.store import write_h5
 
 CONCEPTS = ["car", "cat", "dog", "bus"]
@@ -90,9 +90,9 @@ def test_the_control_is_folded_away_beneath(run):
 
 def test_an_encoder_with_options_is_told_with_them():
     encoder = {"name": "pixels", "device": "auto", "side": 10, "color": False}
-    told = _component({"encoder": encoder, "centre": False, "embeddings": ""})
+    told = component({"encoder": encoder, "centre": False, "embeddings": ""})
     assert told == "encoder pixels (side 10, color False), centre False"
-    assert _component({"name": "mse", "weights": {"a": 1}}) == "mse"
+    assert component({"name": "mse", "weights": {"a": 1}}) == "mse"
 
 
 def test_names_are_escaped(run):

@@ -209,6 +209,17 @@ def _retrieve(options: Options) -> None:
         print(f"Retrieved: {options.out}")
 
 
+def _hub(options: Options) -> None:
+    from neurovis import hub
+
+    if options.what == "save":
+        saved = hub.save_pretrained(options.source, options.target, options.licence)
+        print(f"Saved: {saved}\nNext: neurovis hub push {saved} OWNER/NAME")
+    else:
+        private, accept = not options.public, options.accept_terms
+        print(f"Pushed: {hub.push(options.source, options.target, private, accept)}")
+
+
 def _report(options: Options) -> None:
     from neurovis.report import report_run
 
@@ -291,6 +302,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         _retrieve,
         "find the best images of a large gallery for a run's predictions, words, or both",
         "retrieve out/runs/demo-0123 --gallery embeddings.h5 --k 5",
+    ),
+    "hub": (
+        _hub,
+        "share a run: save it as a model with its card, push that to the Hugging Face Hub",
+        "hub save out/runs/demo-0123 my-decoder",
     ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),

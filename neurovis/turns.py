@@ -182,7 +182,9 @@ def pooled(
 ) -> Prediction:
     """Fit one closed-form model on all training subjects' trials together; predict another's rows.
 
-    Rows of all subjects and images stand below each other, in the channels that all of them have.
+    Rows of all subjects and images stand below each other, in the channels that all of them have. The
+    penalty is chosen with all subjects' rows of an image left out together: to predict one from another
+    subject's answer to the very same picture is not what is asked.
     """
     recordings, asked = train.recordings, test.recordings
     keep = recordings.present.all(0) & asked.present.all(0)
@@ -201,7 +203,11 @@ def pooled(
         channel_position=shape.channel_position[chosen],
     )
     say(f"fitting {system}{train.fold}{train.part}", train.quiet)
-    model = brain.build(shape).fit(recordings.averages(items)[:, keep], truth)
+    # categories are few, and what is new in a recording is not its category
+    group = None
+    if train.split.unit == "image":
+        group = np.array([recordings.trials[s].image[rows[0]] for s, rows in items])
+    model = brain.build(shape).fit(recordings.averages(items)[:, keep], truth, group)
     out = np.empty((len(rows.items), truth.shape[1]), np.float32)
     for start in range(0, len(out), 512):
         block = slice(start, start + 512)

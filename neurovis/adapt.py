@@ -236,13 +236,15 @@ def _transductive(
             "item was shown once."
         )
         return []
-    whole = None if one.pairs else np.concatenate([block for _, block in one.blocks()])
+    # several models have a gallery each: their similarities stand together, their vectors do not
+    vectors = one.pairs if one.pairs and len(one.pairs[0][0]) == len(shown) else ()
+    whole = None if vectors else np.concatenate([block for _, block in one.blocks()])
     if whole is not None and chain[0] in adaptation.VECTOR:
         notes.append(f"{chain[0]} left out for {one.system}: it needs vectors, not similarities.")
         return []
     above, tied = np.empty(len(shown), int), np.empty(len(shown), int)
     for rows in sets:
-        pairs = [(said[rows], gallery) for said, gallery in one.pairs]
+        pairs = [(said[rows], gallery) for said, gallery in vectors]
         for name in chain:
             if name in adaptation.VECTOR:
                 pairs = [adaptation.VECTOR[name](*pair) for pair in pairs]

@@ -46,13 +46,15 @@ class Data(Config):
         Train and validate on the first so many sessions of each subject, in chronological order.
     n_train_images : int, optional
         Train on so many images, and validate on the same share of theirs; see `Limit`.
-    scale : {"stored", "used", "whitened"}
+    scale : {"stored", "used", "whitened", "aligned"}
         Signals as preprocessing standardised them, or each channel standardised anew with mean and SD
         of the training trials that are used, or channels whitened anew with their mean and covariance
         there. The second undoes one scale per channel and subject that unused trials taught
         preprocessing, the third one matrix; what was clamped stays so. The third makes subjects alike
         before a model of some is used on others (Euclidean alignment,
-        doi:10.1109/TBME.2019.2913914): it takes trials of the new subject, not their labels.
+        doi:10.1109/TBME.2019.2913914), and so does the fourth, which takes away the subject's mean
+        response to all training pictures first: what a person answers to any picture says nothing of
+        the one shown. Both take trials of the new subject, not their labels.
     """
 
     path: str = how("")
@@ -62,7 +64,7 @@ class Data(Config):
     memory: float = how(6.0)
     sessions: pydantic.PositiveInt | None = added(None)
     n_train_images: pydantic.PositiveInt | None = added(None)
-    scale: Literal["stored", "used", "whitened"] = added("stored")
+    scale: Literal["stored", "used", "whitened", "aligned"] = added("stored")
 
 
 class Recordings:
@@ -215,14 +217,14 @@ class Recordings:
         if not self._standard:
             return block
         center, scale = self._standard[subject]
-        block = block - center[:, None]
+        block = block - center
         return whiten(block, scale) if scale.ndim == 2 else block / scale[:, None]
 
     def _stored(self, subject: int, rows: Any) -> np.ndarray:
         return self._load(subject, rows) if self._kept is None else self._kept[subject][rows]
 
     def _statistics(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Mean of each channel over the training trials that are used, and SD or whitening matrix."""
+        """Mean (channel, 1 or time) of the training trials that are used, and SD or whitening matrix."""
         if len(self.folds) > 1:
             raise NeurovisError(
                 f"data.scale: expected stored, found {self.scale}: with left-out recordings the training trials "
@@ -232,7 +234,10 @@ class Recordings:
 
     def _statistics_of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         rows, keep = self.rows(self.folds[0], "train", number), self.present[number]
-        center, scale = np.zeros(self.n_chans, np.float32), np.ones(self.n_chans, np.float32)
+        scale = np.ones(self.n_chans, np.float32)
+        center = np.zeros(
+            (self.n_chans, self.n_times if self.scale == "aligned" else 1), np.float32
+        )
         if not len(rows):
             return center, scale
 
@@ -240,11 +245,13 @@ class Recordings:
             for start in range(0, len(rows), 256):
                 yield self._stored(number, rows[start : start + 256])[:, keep]
 
-        center[keep], scale[keep] = standard_scale(blocks())
-        if self.scale == "whitened":
-            middle = center[keep][:, None]
+        middle, scale[keep] = standard_scale(blocks())
+        center[keep] = middle[:, None]
+        if self.scale == "aligned":
+            center[keep] = sum(block.sum(0, dtype=np.float64) for block in blocks()) / len(rows)
+        if self.scale in ("whitened", "aligned"):
             scale = np.eye(self.n_chans, dtype=np.float32)
-            found = noise_covariance(block - middle for block in blocks())
+            found = noise_covariance(block - center[keep] for block in blocks())
             scale[np.ix_(keep, keep)] = whitener(found)
         return center, scale
 

@@ -26,7 +26,7 @@ said = model.predict(
     signal, model.channel_name, sfreq=model.sfreq, tmin=model.tmin, subject=model.subjects[0]
 )
 print({{target: vector.shape for target, vector in said.items()}})
-# pictures to retrieve among: model.gallery(target, vectors of the target's encoder), then cosines
+# pictures to retrieve among: model.gallery(target, vectors of the target's encoder{side}), then cosines
 """
 USE = (
     "Research on how brain activity carries what a person sees, with recordings of people who agreed to "
@@ -44,11 +44,13 @@ def data_manifest(signals: dict[str, Any]) -> Manifest | None:
     return None
 
 
-def _whose(config: dict[str, Any], shape: dict[str, Any]) -> str:
-    """Words that say whose model is loaded, where each subject has one."""
+def _snippet(name: str, config: dict[str, Any], shape: dict[str, Any]) -> str:
+    """Code that runs; it says whose model is loaded, or whose image side, where each subject has one."""
     said = config.get("subjects") or "joint"
     kind = said.get("name") if isinstance(said, dict) else said
-    return f', subject="{shape["subjects"][0]}"' if kind == "single" else ""
+    whose = f', subject="{shape["subjects"][0]}"' if kind == "single" else ""
+    several = config.get("projection") == "own" and len(shape["subjects"]) > 1
+    return SNIPPET.format(name=name, whose=whose, side=", subject=..." if several else "")
 
 
 def card(
@@ -99,7 +101,7 @@ def card(
         f"## Training data\n\n{_data(manifest, signals)}\n",
         f"## Signals\n\n{_signals(shape, signals)}\n",
         f"## Scores\n\n{_table(chosen, scores, headline)}\n",
-        f"## Use\n\n```python\n{SNIPPET.format(name=name, whose=_whose(config, shape))}```\n",
+        f"## Use\n\n```python\n{_snippet(name, config, shape)}```\n",
         f"## Citation\n\n{_citation(manifest, brain)}\n",
         f"## Provenance\n\n{_provenance(provenance)}\n",
     ]

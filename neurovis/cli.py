@@ -217,6 +217,17 @@ def _generate(options: Options) -> None:
         print(paint(quiet=options.quiet))
 
 
+def _hub(options: Options) -> None:
+    from neurovis import hub
+
+    if options.what == "save":
+        saved = hub.save_pretrained(options.source, options.target, options.licence)
+        print(f"Saved: {saved}\nNext: neurovis hub push {saved} OWNER/NAME")
+    else:
+        private, accept = not options.public, options.accept_terms
+        print(f"Pushed: {hub.push(options.source, options.target, private, accept)}")
+
+
 def _report(options: Options) -> None:
     from neurovis.report import report_run
 
@@ -309,6 +320,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         _generate,
         "paint what was seen from what a run decoded; resumes, and several machines can share it",
         "generate out/runs/demo-0123 generator=linear samples=2 prior=diffusion",
+    ),
+    "hub": (
+        _hub,
+        "share a run: save it as a model with its card, push that to the Hugging Face Hub",
+        "hub save out/runs/demo-0123 my-decoder",
     ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),

@@ -7,6 +7,10 @@ frozen; with ``none`` they are compared as they are. Where a loss asks for it, a
 prediction, its length (which a cosine leaves free) and the power of its signal, and says how sure the
 tower is of it: whatever the tower.
 
+Which part of an embedding counts differs from brain to brain. With ``own`` each subject has a map of its
+own, so that a subject's predictions have a gallery of their own, and training compares rows of one subject
+at a time (`neurovis.train.plan`).
+
 References: projection of the image side in brain decoding: arXiv 2601.21948, 2511.06836; its place
 beside a locked image tower: arXiv 2305.16999.
 """
@@ -23,7 +27,9 @@ MOST_SPREAD = 3.0
 """Bound of the logarithm of a spread, either way."""
 
 
-def decoder(tower: Any, outputs: dict[str, int], projection: str, spread: bool = False) -> Any:
+def decoder(
+    tower: Any, outputs: dict[str, int], projection: str, spread: bool = False, n_subjects: int = 1
+) -> Any:
     """Join tower and projection.
 
     Parameters
@@ -31,16 +37,19 @@ def decoder(tower: Any, outputs: dict[str, int], projection: str, spread: bool =
     tower : torch.nn.Module
     outputs : dict of int
         Width of each target.
-    projection : {"none", "scale", "linear"}
-        One factor per dimension, or a full linear map; both start as the identity.
+    projection : {"none", "scale", "linear", "own"}
+        One factor per dimension, a full linear map, or such a map per subject; all start as the identity.
     spread : bool
         Also learn ``<target>@spread`` (row, 1), the logarithm of each prediction's spread; 0 at the
         start.
+    n_subjects : int
+        How many maps ``own`` makes.
 
     Returns
     -------
     torch.nn.Module
-        Called like the tower; ``seen(target)`` adds ``<target>@projected``.
+        Called like the tower; ``seen(target)`` adds ``<target>@projected``. ``n_sides`` is the number of
+        image sides, of which its methods take one, `side`.
     """
     import torch
 
@@ -57,8 +66,11 @@ def decoder(tower: Any, outputs: dict[str, int], projection: str, spread: bool =
             super().__init__()
             self.tower = tower
             self.names = tuple(outputs)
-            make = {"scale": torch.ones, "linear": torch.eye}.get(projection)
+            self.n_sides = n_subjects if projection == "own" else 1
+            make = {"scale": torch.ones, "linear": torch.eye, "own": torch.eye}.get(projection)
             start = [make(width) for width in outputs.values()] if make else []
+            if projection == "own":
+                start = [one.repeat(n_subjects, 1, 1) for one in start]
             self.projection = torch.nn.ParameterList(start)
             if spread:
                 self.spread = torch.nn.ModuleList(_head(width) for width in outputs.values())
@@ -78,22 +90,27 @@ def decoder(tower: Any, outputs: dict[str, int], projection: str, spread: bool =
             # towers that start from a closed form take few and small steps: the head takes larger ones
             return MOST_SPREAD * torch.tanh(10 * said / MOST_SPREAD)
 
-        def project(self, name: str, vector: Any) -> Any:
+        def weight(self, name: str, side: int = 0) -> Any:
+            """Projection of one target: tensor (dim,) or (dim, dim)."""
+            weight = self.projection[self.names.index(name)]
+            return weight[side] if weight.ndim == 3 else weight
+
+        def project(self, name: str, vector: Any, side: int = 0) -> Any:
             """Project vectors (row, dim) of one target."""
             if not len(self.projection):
                 return vector
-            weight = self.projection[self.names.index(name)]
+            weight = self.weight(name, side)
             return vector * weight if weight.ndim == 1 else vector @ weight
 
-        def seen(self, target: dict[str, Any]) -> dict[str, Any]:
+        def seen(self, target: dict[str, Any], side: int = 0) -> dict[str, Any]:
             """Targets with their projections beside them."""
             if not len(self.projection):
                 return target
-            return target | {k + PROJECTED: self.project(k, v) for k, v in target.items()}
+            return target | {k + PROJECTED: self.project(k, v, side) for k, v in target.items()}
 
-        def gallery(self, target: dict[str, Any]) -> dict[str, Any]:
+        def gallery(self, target: dict[str, Any], side: int = 0) -> dict[str, Any]:
             """What predictions are compared with: vectors of images, projected."""
-            return {name: self.project(name, vector) for name, vector in target.items()}
+            return {name: self.project(name, vector, side) for name, vector in target.items()}
 
         def starting(self, target: dict[str, Any]) -> dict[str, Any]:
             """What a tower that starts from a closed form starts towards."""
@@ -103,13 +120,14 @@ def decoder(tower: Any, outputs: dict[str, int], projection: str, spread: bool =
             """Move the projection to the brain's side: p . (W g) = (W' p) . g."""
             if not len(self.projection):
                 return vector
-            weight = self.projection[self.names.index(name)]
+            weight = self.weight(name)
             return vector * weight if weight.ndim == 1 else vector @ weight.T
 
         @torch.no_grad()
         def begin(self, **examples: Any) -> None:
             """Let a tower that has a closed-form start take it."""
-            start = self.tower.start(**examples)
+            apart = {"apart": True} if self.n_sides > 1 else {}
+            start = self.tower.start(**examples, **apart)
             for name, weight in zip(self.names, self.projection):
                 root = torch.from_numpy(start[name]).to(weight)
                 # vectors are rows, and the root is symmetric

@@ -118,10 +118,11 @@ class Experiment(Config):
     targets : dict of Target
         By name; a plain string is an encoder.
     brain : BrainEncoder
-    projection : {"linear", "scale", "none"} or Projection
+    projection : {"linear", "scale", "none", "own"} or Projection
         What is learned on the image side, on top of the frozen embeddings: a map of each target,
-        whose similarities are summed where there are several, or one common space of all
-        (``adapter``, ``three_towers``; see `neurovis.joint`).
+        whose similarities are summed where there are several, such a map per subject (``own``: batches
+        are of one subject each), or one common space of all (``adapter``, ``three_towers``; see
+        `neurovis.joint`).
     loss : Loss
     train : Train
     predict : Predict
@@ -149,7 +150,7 @@ class Experiment(Config):
     data: Data = Data()
     targets: dict[str, Target] = pydantic.Field(default_factory=lambda: {"image": Target()})
     brain: BrainEncoder = pydantic.Field("conv", validate_default=True)
-    projection: Literal["linear", "scale", "none"] | Projection = "linear"
+    projection: Literal["linear", "scale", "none", "own"] | Projection = "linear"
     loss: Loss = pydantic.Field("clip_mse", validate_default=True)
     train: Train = Train()
     predict: Predict = Predict()

@@ -244,7 +244,7 @@ def push(
         raise NeurovisError(
             f"push: the model was trained on {manifest.name}, whose owners ask for their terms to be kept "
             f"({manifest.terms.url}: {manifest.terms.text}); make sure that they allow sharing what was "
-            "derived from the data, then say accept_terms=True."
+            "derived from the data, then say accept_terms=True (--accept-terms)."
         )
     licence = _licence(folder)
     _write_card(folder, repo_id, licence)

@@ -20,7 +20,7 @@ from neurovis.config import Family, components, resolve
 from neurovis.decoder import PROJECTED, decoder
 from neurovis.errors import NeurovisError, UsageError, unknown
 
-PLAIN = ("linear", "scale", "none")
+PLAIN = ("linear", "scale", "none", "own")
 ALL = "all"
 FROZEN, IMAGE = "~frozen", "~image"
 SAID = "@said"
@@ -90,11 +90,12 @@ def heads(outputs: dict[str, int], projection: Any) -> dict[str, int]:
 
 
 def refuse_folds(projection: Any, n_folds: int) -> None:
-    """Refuse a common space where several folds share one gallery."""
-    if n_folds > 1 and not isinstance(projection, str):
+    """Refuse a common space, or one per subject, where several folds share one gallery."""
+    if n_folds > 1 and projection not in ("linear", "scale", "none"):
+        said = projection if isinstance(projection, str) else projection.component
         raise UsageError(
-            f"projection {projection.component}: folds share one gallery, which a common space of each "
-            f"cannot have, found {n_folds} folds; use linear, scale or none."
+            f"projection {said}: folds share one gallery, which a space of their own cannot have, found "
+            f"{n_folds} folds; use linear, scale or none."
         )
 
 
@@ -238,7 +239,7 @@ def _joint(tower: Any, outputs: dict[str, int], config: Any, examples: Any, opti
             pairs = [(target[k], getattr(self, f"start{i}")) for i, k in enumerate(outputs)]
             return {head: sum(v @ _like(start, v) for v, start in pairs)}
 
-        def gallery(self, target: dict[str, Any]) -> dict[str, Any]:
+        def gallery(self, target: dict[str, Any], side: int = 0) -> dict[str, Any]:
             """Vectors of images in the common space, from those of all targets."""
             vectors = [target[k].to(self.maps[0].dtype) for k in outputs]
             total = sum(v @ one for v, one in zip(vectors, self.maps))
@@ -246,7 +247,7 @@ def _joint(tower: Any, outputs: dict[str, int], config: Any, examples: Any, opti
                 total = total + one(vector)
             return {head: total}
 
-        def seen(self, target: dict[str, Any]) -> dict[str, Any]:
+        def seen(self, target: dict[str, Any], side: int = 0) -> dict[str, Any]:
             """What is fixed, and beside it what is learned."""
             image = self.gallery(target)[head]
             out = self.starting(target) | {head + PROJECTED: image}

@@ -65,7 +65,9 @@ class Truth:
             out[name] = vectors[level, rows]
         return out
 
-    def learn(self, rows: Any, said: dict[str, Any], target: dict[str, Any], model: Any) -> None:
+    def learn(
+        self, rows: Any, said: dict[str, Any], target: dict[str, Any], model: Any, side: int = 0
+    ) -> None:
         """Keep how similar predictions of a batch are to what they were to reach, and its next levels.
 
         Parameters
@@ -75,6 +77,8 @@ class Truth:
             Of the tower, and what `at` gave for it.
         model : torch.nn.Module
             Whose image side projects the targets.
+        side : int
+            Which of its image sides.
         """
         import torch
         from torch.nn import functional
@@ -83,7 +87,7 @@ class Truth:
             return
         device = next(iter(said.values())).device
         with torch.no_grad():
-            seen = model.seen({name: vector.to(device) for name, vector in target.items()})
+            seen = model.seen({name: vector.to(device) for name, vector in target.items()}, side)
         for name, options in self.adaptive.items():
             head = name if name in said else next(iter(said))
             truth = seen.get(head + PROJECTED, seen[head])

@@ -127,6 +127,20 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         "--n-jobs", type=int, help="processes (default 2 on a CPU, 1 on a GPU)"
     )
     override("generate")
+    made["hub"].add_argument("what", choices=("save", "push"))
+    made["hub"].add_argument("source", help="to save: run folder; to push: what was saved")
+    made["hub"].add_argument("target", help="to save: new folder; to push: OWNER/NAME")
+    made["hub"].add_argument(
+        "--licence",
+        default="other",
+        help="of the weights, as the Hub spells it (default %(default)s)",
+    )
+    made["hub"].add_argument("--public", action="store_true", help="push for everybody to see")
+    made["hub"].add_argument(
+        "--accept-terms",
+        action="store_true",
+        help="the terms of the training data's owners allow sharing",
+    )
     made["report"].add_argument("run", help="run folder")
     made["report"].add_argument("--out", help="file (default RUN/report.html)")
     made["report"].add_argument(

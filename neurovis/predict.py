@@ -8,7 +8,7 @@ stand alone: gallery, pictures, evoked responses, stimuli.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,15 @@ class Rows:
     image: np.ndarray
     subject: np.ndarray
     recording: np.ndarray
+
+    def some(self, chosen: np.ndarray) -> Rows:
+        """Some rows: array of int (row,)."""
+        columns = (getattr(self, name)[chosen] for name in ("image", "subject", "recording"))
+        return Rows([self.items[i] for i in chosen], *columns)
+
+    def by_subject(self) -> Rows:
+        """Rows of each subject together, where each has a gallery of its own."""
+        return self.some(np.argsort([s for s, _ in self.items], kind="stable"))
 
     @property
     def n_averaged(self) -> np.ndarray:
@@ -98,6 +107,15 @@ def test_rows(recordings: Recordings, split: Split, options: Predict, seed: int)
 
 
 test_rows.__test__ = False  # not a test, whatever pytest thinks of its name
+
+
+def by_side(model: Any, items: list[Item]) -> list[tuple[int, np.ndarray]]:
+    """Image sides of a decoder, with the items compared on each: (side, array of int (item,))."""
+    if model.n_sides == 1:
+        return [(0, np.arange(len(items)))]
+    subject = np.array([s for s, _ in items], dtype=int)
+    found = [(side, np.flatnonzero(subject == side)) for side in range(model.n_sides)]
+    return [(side, mine) for side, mine in found if len(mine)]
 
 
 def heads(setup: Setup, model: Any, items: list[Item], fold: Any = None) -> dict[str, Any]:
@@ -188,7 +206,7 @@ def _gallery(setup: Setup, model: Any, name: str, images: np.ndarray) -> np.ndar
     with torch.inference_mode():
         place = next(model.parameters()).device
         known = {k: torch.from_numpy(v).to(place) for k, v in vectors.items()}
-        return model.gallery(known)[name].cpu().numpy()
+        return model.gallery(known, setup.side)[name].cpu().numpy()
 
 
 def hold(setup: Setup, model: Any, system: str, items: list[Item], fold: Any = None) -> None:
@@ -196,7 +214,22 @@ def hold(setup: Setup, model: Any, system: str, items: list[Item], fold: Any = N
 
     It is kept when the tower was fitted, because only then a cross-fitted tower can judge each
     validation image through filters that were learned without it. Norms come from the same rows.
+    Subjects with an image side of their own have files of their own.
     """
+    if model.n_sides > 1:
+        for side, mine in by_side(model, items):
+            own, some = of_side(setup, side), [items[i] for i in mine]
+            _hold(own, model, system, some, None if fold is None else fold[mine])
+    else:
+        _hold(setup, model, system, items, fold)
+
+
+def of_side(setup: Setup, side: int) -> Setup:
+    """The setup for one subject's image side, whose files end with the subject's name."""
+    return replace(setup, side=side, part=f"{setup.part}-{setup.recordings.subjects[side]}")
+
+
+def _hold(setup: Setup, model: Any, system: str, items: list[Item], fold: Any) -> None:
     if setup.split.unit != "image":
         return
     several = [i for i, (_, rows) in enumerate(items) if len(rows) > 1]

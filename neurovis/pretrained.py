@@ -112,13 +112,14 @@ class Pretrained:
         import torch
 
         projection = config.get("projection", "linear")
-        if projection not in ("linear", "scale", "none"):
+        if projection not in ("linear", "scale", "none", "own"):
             raise NeurovisError(
                 f"{folder / 'config.yaml'}: projection {projection!r} joins the targets, expected linear, "
-                "scale or none; a model with one map per target can be loaded."
+                "scale, own or none; a model with one map per target can be loaded."
             )
         tower = self.brain.build(self.shape)
-        self._model = decoder(tower, self.shape.outputs, projection)
+        n_subjects = len(self.subjects)
+        self._model = decoder(tower, self.shape.outputs, projection, n_subjects=n_subjects)
         try:
             self._model.load_state_dict(tensors)
         except RuntimeError as error:
@@ -131,7 +132,9 @@ class Pretrained:
             for name, space in self.spaces.items():
                 weight = tensors.get(f"projection.{self.targets.index(name)}")
                 if weight is not None:
-                    self.spaces[name] = replace(space, projection=weight.float().numpy())
+                    weight = weight.float().numpy()
+                    weight = weight[0] if weight.ndim == 3 and n_subjects == 1 else weight
+                    self.spaces[name] = replace(space, projection=weight)
 
     def _closed(self, number: int, tensors: dict[str, Any], path: Path) -> Any:
         who, keep = self.subjects[number], np.flatnonzero(self._has[number])
@@ -230,7 +233,11 @@ class Pretrained:
         return self.predict(trials.read(rows), names, trials.sfreq, trials.tmin, trials.subject)
 
     def gallery(
-        self, target: str, vector: np.ndarray, encoder: dict[str, Any] | None = None
+        self,
+        target: str,
+        vector: np.ndarray,
+        encoder: dict[str, Any] | None = None,
+        subject: str | None = None,
     ) -> np.ndarray:
         """Bring an encoder's vectors to the space of the predictions.
 
@@ -241,6 +248,8 @@ class Pretrained:
             Of the target's encoder.
         encoder : dict, optional
             Its config, as `Embeddings` keep it; another encoder than the target's is refused.
+        subject : str, optional
+            Whose predictions they are compared with, where each subject has an image side of its own.
 
         Returns
         -------
@@ -249,8 +258,12 @@ class Pretrained:
         """
         if target not in self.spaces:
             raise UsageError(unknown("target", target, self.targets))
-        self.spaces[target].check(encoder or {})
-        return self.spaces[target].apply(vector)
+        space = self.spaces[target]
+        space.check(encoder or {})
+        if np.ndim(space.projection) == 3:
+            number = int(self._numbers(subject, 1)[0])
+            space = replace(space, projection=space.projection[number])
+        return space.apply(vector)
 
     def _aligned(
         self, signal: np.ndarray, channel_name: Sequence[str], sfreq: float, tmin: float

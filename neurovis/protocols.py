@@ -128,6 +128,13 @@ class LeaveOneOut(_InTurn, name="leave_one_out"):
     unseen : {"mean", "shared"}
         What stands for the subject layer of a subject that was never seen: the mean of the training
         subjects' layers, or one layer that all subjects share from the start.
+
+    Notes
+    -----
+    What a person answers to any picture differs from person to person, and hides what the picture adds:
+    with ``unseen=shared`` and ``data.scale=aligned`` the inverted tower names 47.5 % of a simulated
+    subject's pictures among the first five of 200, with ``scale=whitened`` 34.0 %, and trained on the
+    subject 77.0 % (averages of twelve repeats, three training subjects, seed 0).
     """
 
     unseen: Literal["mean", "shared"] = "mean"
@@ -362,7 +369,7 @@ def _own_scale(subjects: LeaveOneOut, recordings: Recordings) -> str:
     if isinstance(subjects, New) and scale != "stored":
         said = (standardisation(t, subjects.limit, scale) for t in recordings.trials)
         return ", ".join(dict.fromkeys(filter(None, said)))
-    what = "whitened" if scale == "whitened" else "standardised"
+    what = {"whitened": "whitened", "aligned": "centred and whitened"}.get(scale, "standardised")
     return f"signals of the subject left out {what} with its own training trials, all of them"
 
 

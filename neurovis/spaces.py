@@ -158,15 +158,17 @@ def run_spaces(run: str | Path, system: str, target: str) -> list[tuple[Space, i
     elif not (folder / "gallery").is_dir():
         return [(space, None)]
     weights = sorted((run if system == "tower" else folder).glob("model*.safetensors"))
-    if len(weights) != len(counts):
+    number = list(read_json(run / "shape.json")["outputs"]).index(target)
+    sides: list[Any] = []
+    for path in weights:
+        learned = load_tensors(path).get(f"projection.{number}")
+        own = None if learned is None else learned.float().numpy()
+        # one per subject where each has an image side of its own
+        sides += list(own) if own is not None and own.ndim == 3 else [own]
+    if len(sides) != len(counts):
         raise NeurovisError(
             f"{run}: expected a model for each of {len(counts)} galleries of {system}, found "
-            f"{len(weights)}; search with --prediction in a gallery of the run."
+            f"{len(sides)}; search with --prediction in a gallery of the run."
         )
-    number = list(read_json(run / "shape.json")["outputs"]).index(target)
-    found = []
-    for path, count in zip(weights, counts):
-        projection = load_tensors(path).get(f"projection.{number}")
-        own = None if projection is None else projection.float().numpy()
-        found.append((space if own is None else replace(space, projection=own), count))
-    return found
+    spaces = [space if own is None else replace(space, projection=own) for own in sides]
+    return list(zip(spaces, counts))

@@ -40,6 +40,8 @@ class Batch:
         Of this step: a function of the experiment's seed, the epoch and the step.
     about : dict
         Whatever else the loss is called with, by name.
+    side : int
+        Whose image side the batch is compared with, where each subject has one.
     """
 
     inputs: list[Any]
@@ -48,6 +50,7 @@ class Batch:
     shares: list[list[np.ndarray]]
     seed: int
     about: dict[str, Any] = field(default_factory=dict)
+    side: int = 0
 
 
 def backward(
@@ -93,7 +96,7 @@ def backward(
     def loss(said: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         torch.manual_seed(batch.seed)  # the same in all processes, whatever a loss draws
         whole = {name: world.gather(value, batch.shares) for name, value in said.items()}
-        found = loss_of(whole, model.seen(target), image, **batch.about)
+        found = loss_of(whole, model.seen(target, batch.side), image, **batch.about)
         found["loss"].backward()
         return tuple({k: v.detach() for k, v in some.items()} for some in (found, whole))
 

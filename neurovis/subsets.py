@@ -124,7 +124,7 @@ def standardisation(trials: Trials, limit: Limit, scale: str) -> str:
     trials : Trials
         Their provenance says what preprocessing learned from.
     limit : Limit
-    scale : {"stored", "used", "whitened"}
+    scale : {"stored", "used", "whitened", "aligned"}
         Of `Data`: what undoes what per subject, not per session.
     """
     if not limit:
@@ -145,6 +145,6 @@ def standardisation(trials: Trials, limit: Limit, scale: str) -> str:
     else:
         whose = "their session's" if by_session else "all"
         parts.append(f"standardised with {whose} training trials, unused ones among them")
-    if whiten != "none" and (by_session or scale != "whitened"):
+    if whiten != "none" and (by_session or scale not in ("whitened", "aligned")):
         parts.append("whitened with training trials that are not used")
     return " and ".join(parts)

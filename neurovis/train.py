@@ -62,8 +62,8 @@ class Setup:
     """What `fit` needs: data on one side, vectors to reach on the other.
 
     `part` ends the names of one training's files where there are several, `gallery` is where its
-    projected gallery goes; `tested` judges epochs where test trials do, `begin` is a decoder to go on
-    from.
+    projected gallery goes, `side` whose image side makes it; `tested` judges epochs where test trials do,
+    `begin` is a decoder to go on from.
     """
 
     experiment: Experiment
@@ -79,6 +79,7 @@ class Setup:
     """What the tower is trained on where that is not `vectors`, level by level."""
     part: str = ""
     gallery: str = ""
+    side: int = 0
     tested: Setup | None = None
     begin: Any = None
 
@@ -198,6 +199,7 @@ def systems(setup: Setup) -> Iterator[tuple[str, Any]]:
 
     experiment, split, first = setup.experiment, setup.split, setup.world.first
     rows = predict.test_rows(setup.recordings, split, experiment.predict, 0)
+    rows = rows.by_subject() if experiment.projection == "own" else rows
     for turn in turns.turns(setup, rows):
         if not experiment.brain.closed_form:
             yield from (("tower", said) for said in turn.tower(fit, "tower"))
@@ -256,10 +258,12 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         return model
     items, images, held, held_images = turns.sides(setup)
     judge = experiment.protocol.judged
-    if min(len(items), options.batch_size, options.micro_batch or options.batch_size) < world.size:
+    sides = [mine for _, mine in predict.by_side(model, items)]
+    fewest = min(map(len, sides), default=0)
+    if min(fewest, options.batch_size, options.micro_batch or options.batch_size) < world.size:
         raise NeurovisError(
             f"train.batch_size, train.micro_batch: expected a row for each of {world.size} processes, "
-            f"found {options.batch_size}, {options.micro_batch} and {len(items)} training items; use "
+            f"found {options.batch_size}, {options.micro_batch} and {fewest} training items; use "
             "fewer processes."
         )
     if not held and judge != "nothing":
@@ -296,8 +300,10 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     world.alike(model, loss_of)
     normalise_together(model, world)
     groups = parameter_groups(model, loss_of, options.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=options.lr, betas=(options.momentum, 0.999))
-    n_batches = max(1, len(items) // options.batch_size)
+    # one pass over the weights: what is large and linear waits for memory most of all
+    betas = (options.momentum, 0.999)
+    optimiser = torch.optim.AdamW(groups, lr=options.lr, betas=betas, fused=True)
+    n_batches = sum(max(1, len(mine) // options.batch_size) for mine in sides)
     n_steps = options.epochs * n_batches
     constant = options.schedule == "constant"
     cosine = torch.optim.lr_scheduler.LambdaLR(
@@ -344,14 +350,15 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
         subject = torch.tensor([group[i][0] for i in mine])
         inputs = [torch.from_numpy(signal), subject, torch.from_numpy(recordings.present)[subject]]
         inputs += [] if fold is None else [fold[rows[mine]]]
-        return Batch(inputs, truth.at(rows), numbers[rows], shares, drawn, about)
+        side = group[0][0] if model.n_sides > 1 else 0
+        return Batch(inputs, truth.at(rows), numbers[rows], shares, drawn, about, side)
 
     patience = options.patience if experiment.protocol.stops else math.inf
     while state["epoch"] < options.epochs and state["since"] < patience:
         epoch, sums = state["epoch"], state["sums"]
         # what is drawn at random follows from seed, epoch and step: a resumed run is the same run
         generator = np.random.default_rng([seed_of(experiment.seed, seeded), epoch])
-        planned = plan(items, options, generator)[state["within"] :]
+        planned = plan(items, options, generator, sides)[state["within"] :]
         started = time.perf_counter()
         model.train()
         # closed at once when a step fails: its thread must not outlive the files it reads
@@ -359,7 +366,7 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
             batches = Timed(read)
             for (_, rows, *_), batch in zip(planned, batches):
                 parts, said = backward(model, loss_of, batch, world, mixed)
-                truth.learn(rows, said, batch.target, model)
+                truth.learn(rows, said, batch.target, model, batch.side)
                 where = f"epoch {epoch + 1}, batch {state['within'] + 1} of {n_batches}"
                 if not bool(torch.isfinite(parts["loss"])):
                     shown, value = names[batch.image], float(parts["loss"])
@@ -425,11 +432,25 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
     return model
 
 
-def plan(items: list[Item], options: Train, generator: np.random.Generator) -> list[tuple]:
-    """The batches of an epoch: number, rows, what to average for each of them, seed of its own."""
-    n_batches = max(1, len(items) // options.batch_size)
-    order = generator.permutation(len(items))
-    rows = [order[i::n_batches] for i in range(n_batches)]
+def plan(
+    items: list[Item],
+    options: Train,
+    generator: np.random.Generator,
+    sides: list[np.ndarray] | None = None,
+) -> list[tuple]:
+    """The batches of an epoch: number, rows, what to average for each of them, seed of its own.
+
+    `sides` are the items of each image side where there are several: a batch is of one, so that rows are
+    compared with each other in one space, as at test.
+    """
+    rows = []
+    for mine in sides or [np.arange(len(items))]:
+        n_batches = max(1, len(mine) // options.batch_size)
+        order = mine[generator.permutation(len(mine))]
+        rows += [order[i::n_batches] for i in range(n_batches)]
+    if sides and len(sides) > 1:
+        rows = [rows[i] for i in generator.permutation(len(rows))]
+    n_batches = len(rows)
     chosen = [[pick(items[i], options.average, generator) for i in b] for b in rows]
     return list(zip(range(n_batches), rows, chosen, generator.integers(2**32, size=n_batches)))
 

@@ -17,7 +17,7 @@ from neurovis.augment import pick
 from neurovis.batches import Item, View
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.joint import heads, image_side
-from neurovis.predict import Rows, closed, closed_form, examples_of, tower
+from neurovis.predict import Rows, by_side, closed, closed_form, examples_of, of_side, tower
 from neurovis.progress import say
 from neurovis.protocols import LeaveOneOut, New, Part, checked
 from neurovis.records import Prediction
@@ -57,11 +57,21 @@ class Turn:
             model = fit(replace(self.tune, begin=model), system, shuffle)
         elif self.test.recordings is not self.train.recordings:
             model = stand_in(self.train, model, self.test)
-        first = int(self.test.gallery.rpartition("/")[2]) if self.test.gallery else 0
-        for number, weights in enumerate(model.versions):
+        number = int(self.test.gallery.rpartition("/")[2]) if self.test.gallery else 0
+        for weights in model.versions:
             model.load_state_dict(weights)
-            gallery = f"galleries/{first + number:03d}" if self.test.gallery else ""
-            yield tower(replace(self.test, gallery=gallery), model, self.rows, system)
+            for test, rows in self._sides(model):
+                gallery = f"galleries/{number:03d}" if self.test.gallery else ""
+                yield tower(replace(test, gallery=gallery), model, rows, system)
+                number += 1
+
+    def _sides(self, model: Any) -> Iterator[tuple[Setup, Rows]]:
+        """What each image side of a decoder is tested on."""
+        if model.n_sides == 1:
+            yield self.test, self.rows
+            return
+        for side, mine in by_side(model, self.rows.items):
+            yield of_side(self.test, side), self.rows.some(mine)
 
     def closed_form(self, brain: Any, system: str, shuffle: bool = False) -> Prediction:
         """Fit a closed form: on the tested subject's own trials where some are given, else on the
@@ -86,7 +96,8 @@ def turns(setup: Setup, rows: Rows) -> Iterator[Turn]:
     experiment, base = setup.experiment, setup.recordings
     subjects, protocol = experiment.subjects, experiment.protocol
     parts = checked(base, subjects, protocol)
-    several = len(parts) * protocol.n_models > 1 and not setup.fold
+    sides = len(parts[0].test) if experiment.projection == "own" else 1
+    several = len(parts) * protocol.n_models * sides > 1 and not setup.fold
     everybody = tuple(range(len(base.subjects)))
     for number, part in enumerate(parts):
         whole = part.train == everybody
@@ -182,7 +193,9 @@ def pooled(
 ) -> Prediction:
     """Fit one closed-form model on all training subjects' trials together; predict another's rows.
 
-    Rows of all subjects and images stand below each other, in the channels that all of them have.
+    Rows of all subjects and images stand below each other, in the channels that all of them have. The
+    penalty is chosen with all subjects' rows of an image left out together: to predict one from another
+    subject's answer to the very same picture is not what is asked.
     """
     recordings, asked = train.recordings, test.recordings
     keep = recordings.present.all(0) & asked.present.all(0)
@@ -201,7 +214,11 @@ def pooled(
         channel_position=shape.channel_position[chosen],
     )
     say(f"fitting {system}{train.fold}{train.part}", train.quiet)
-    model = brain.build(shape).fit(recordings.averages(items)[:, keep], truth)
+    # categories are few, and what is new in a recording is not its category
+    group = None
+    if train.split.unit == "image":
+        group = np.array([recordings.trials[s].image[rows[0]] for s, rows in items])
+    model = brain.build(shape).fit(recordings.averages(items)[:, keep], truth, group)
     out = np.empty((len(rows.items), truth.shape[1]), np.float32)
     for start in range(0, len(out), 512):
         block = slice(start, start + 512)
@@ -226,7 +243,7 @@ def build(setup: Setup, begin: bool = True) -> tuple[Any, Shape]:
     examples = None
     if begin and not isinstance(experiment.projection, str):
         examples = setup.aims(np.unique(setup.recordings.items(setup.split, "train")[1]))
-    return _with_images(setup, made, examples), shape
+    return _with_images(setup, made, len(shape.subjects), examples), shape
 
 
 def _shape(setup: Setup) -> Shape:
@@ -237,10 +254,10 @@ def _widths(setup: Setup) -> dict[str, int]:
     return {name: found.vector.shape[1] for name, found in setup.vectors.items()}
 
 
-def _with_images(setup: Setup, tower: Any, examples: Any = None) -> Any:
+def _with_images(setup: Setup, tower: Any, n_subjects: int, examples: Any = None) -> Any:
     experiment = setup.experiment
     side, spread = experiment.projection, experiment.loss.spread
-    return image_side(tower, _widths(setup), side, examples, spread=spread)
+    return image_side(tower, _widths(setup), side, examples, spread=spread, n_subjects=n_subjects)
 
 
 def shared(setup: Setup) -> bool:
@@ -279,7 +296,7 @@ def subject_tensors(setup: Setup) -> dict[str, tuple[str, ...]]:
     shape, brain = _shape(setup), setup.experiment.brain
     with torch.random.fork_rng(devices=[]):
         one, two = (
-            _with_images(setup, brain.build(_of_subjects(shape, ("1", "2")[:n]))).state_dict()
+            _with_images(setup, brain.build(_of_subjects(shape, ("1", "2")[:n])), n).state_dict()
             for n in (1, 2)
         )
     twins, odd = {}, set()

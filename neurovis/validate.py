@@ -37,26 +37,29 @@ def validate(
     truth = {k: torch.from_numpy(v) for k, v in setup.truth(images).items()}
     numbers = torch.tensor([number_of[image] for image in images])
     size = setup.experiment.train.batch_size
-    losses, weights = [], []
+    gallery = np.unique(images)
+    known = {k: torch.from_numpy(v) for k, v in setup.truth(gallery).items()}
+    losses, weights, pairs = [], [], []
     loss_on_cpu, model = loss_of.to("cpu"), model.to("cpu")
     with torch.inference_mode():
-        for start in range(0, len(items), size):
-            part = slice(start, start + size)
-            batch = {k: v[part] for k, v in said.items()}
-            seen = model.seen({k: v[part] for k, v in truth.items()})
-            losses.append(float(loss_on_cpu(batch, seen, numbers[part])["loss"]))
-            weights.append(len(numbers[part]))
+        for side, rows in predict.by_side(model, items):
+            for start in range(0, len(rows), size):
+                part = rows[start : start + size]
+                batch = {k: v[part] for k, v in said.items()}
+                seen = model.seen({k: v[part] for k, v in truth.items()}, side)
+                losses.append(float(loss_on_cpu(batch, seen, numbers[part])["loss"]))
+                weights.append(len(part))
+            target, vectors = next(iter(model.gallery(known, side).items()))
+            pairs.append((rows, said[target][rows].numpy(), vectors.numpy()))
         loss = float(np.average(losses, weights=weights))
         if not math.isfinite(loss):
             return setup.world.same({"validation_loss": loss, "validation_top5": 0.0})
-        gallery = np.unique(images)
-        known = {k: torch.from_numpy(v) for k, v in setup.truth(gallery).items()}
-        target, vectors = next(iter(model.gallery(known).items()))
     loss_of.to(setup.device), model.to(setup.device)
     shown = np.searchsorted(gallery, images)
     places = [
-        place(similarity, shown[rows])
-        for rows, similarity in cosine_blocks([(said[target].numpy(), vectors.numpy())])
+        place(similarity, shown[rows][block])
+        for rows, *pair in pairs
+        for block, similarity in cosine_blocks([pair])
     ]
     above, tied = (np.concatenate(part) for part in zip(*places))
     report = {"validation_loss": loss}

@@ -93,6 +93,26 @@ def test_the_projection_is_trained_and_saved_with_the_tower():
     assert torch.equal(again.project("colour", vector), model.project("colour", vector))
 
 
+def test_each_subject_may_have_an_image_side_of_its_own():
+    model = decoder(Plain(), OUTPUTS, "own", n_subjects=3)
+    assert model.n_sides == 3
+    target = {name: torch.randn(4, width) for name, width in OUTPUTS.items()}
+    for side in range(3):
+        assert all(torch.equal(v, target[k]) for k, v in model.gallery(target, side).items())
+    with torch.no_grad():
+        for weight in model.projection:
+            weight.copy_(torch.randn_like(weight))
+    for side in range(3):
+        plain = decoder(Plain(), OUTPUTS, "linear")
+        plain.load_state_dict({k: v[side] for k, v in model.state_dict().items()})
+        for name, vector in plain.gallery(target).items():
+            assert torch.equal(model.gallery(target, side)[name], vector)
+            assert torch.equal(model.seen(target, side)[name + PROJECTED], vector)
+    # what one subject's rows teach is taught to its own map
+    model.seen(target, 1)["image" + PROJECTED].sum().backward()
+    assert [bool(part.any()) for part in model.projection[0].grad] == [False, True, False]
+
+
 def test_spreads_start_at_one_are_bounded_and_saved():
     model = decoder(Plain(), {"image": 5}, "none", spread=True)
     signal = torch.randn(6, 5)

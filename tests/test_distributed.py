@@ -280,6 +280,19 @@ def test_two_processes_mix_signals_as_one_does(planted, tmp_path):
     np.testing.assert_allclose(a.spread["image"], b.spread["image"], rtol=0.02)
 
 
+@pytest.mark.slow
+def test_two_processes_mix_subjects_as_one_does(planted, tmp_path):
+    """What is mixed in is drawn for all rows; a batch is of one subject where each has an image side."""
+    config = experiment(planted, train={"subject_mix": 0.5, "average": 1}, projection="own")
+    write_yaml(tmp_path / "e.yaml", config)
+    one = train.main(config, tmp_path / "one", quiet=True)
+    done = together("-m", "neurovis", "train", tmp_path / "e.yaml", "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr[-3000:]
+    (two,) = (tmp_path / "two" / "runs").iterdir()
+    assert two.name == one.name
+    similar(one, two)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

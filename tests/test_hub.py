@@ -19,7 +19,7 @@ import yaml
 from conftest import write_prepared
 from test_train import TOWER, experiment
 
-from neurovis import hub, predict, train
+from neurovis import cli, hub, predict, train
 from neurovis.batches import Recordings
 from neurovis.brain.base import BrainEncoder
 from neurovis.config import components, load_yaml, write_yaml
@@ -289,6 +289,22 @@ def test_push_and_load_again(saved, remote, prepared, tmp_path):
     assert "license: cc-by-4.0" in text
 
 
+def test_the_command_saves_and_pushes(saved, remote, tmp_path, capsys):
+    run, folder = saved
+    target = tmp_path / "again"
+    assert cli.main(["hub", "save", str(run), str(target), "--licence", "cc-by-4.0"]) == 0
+    names = {p.relative_to(folder) for p in folder.rglob("*")}
+    assert {p.relative_to(target) for p in target.rglob("*")} == names
+    assert "license: cc-by-4.0" in (target / "README.md").read_text()
+    assert f"Next: neurovis hub push {target} OWNER/NAME" in capsys.readouterr().out
+    assert cli.main(["hub", "push", str(target), "somebody/decoder"]) == 0
+    assert "https://huggingface.co/somebody/decoder" in capsys.readouterr().out
+    assert cli.main(["hub", "push", str(target), "somebody/decoder", "--public"]) == 0
+    assert [call[2] for call in remote.calls if call[0] == "create"] == [True, False]
+    assert cli.main(["hub", "save", str(run), str(target)]) == 1
+    assert "is there already, expected a new folder" in capsys.readouterr().err
+
+
 def test_terms_of_the_data_are_said_and_must_be_accepted(prepared, remote, tmp_path):
     folder, terms = of_terms(prepared, tmp_path), read_manifest("nsd")
     text = (folder / "README.md").read_text()
@@ -434,3 +450,17 @@ def test_a_model_of_ones_own_is_loaded_by_its_subject(prepared, tmp_path):
         np.testing.assert_allclose(seen, gallery.vector, rtol=1e-5, atol=1e-6)
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert 'from_pretrained("model", subject="01")' in text
+
+
+def test_one_model_with_an_image_side_per_subject_has_a_gallery_for_each(prepared, tmp_path):
+    run = run_of(prepared, tmp_path, SMALL["inverted"], projection="own", control="none")
+    model = from_pretrained(save_pretrained(run, tmp_path / "model"))
+    raw = Embeddings.read(prepared / "embeddings.h5")
+    found = []
+    for place, who in enumerate(("01", "02")):
+        kept = Embeddings.read(run / f"systems/tower/galleries/{place:03d}/image.h5")
+        found.append(model.gallery("image", raw.at(kept.image), raw.encoder, subject=who))
+        np.testing.assert_allclose(found[-1], kept.vector, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(*found, atol=1e-2)
+    with pytest.raises(UsageError, match="expected one of 01, 02, found none"):
+        model.gallery("image", raw.vector)

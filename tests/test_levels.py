@@ -34,7 +34,7 @@ class Side:
     def __init__(self, projected=None):
         self.projected = projected or {}
 
-    def seen(self, target):
+    def seen(self, target, side=0):
         return target | self.projected
 
 

@@ -247,15 +247,17 @@ def test_a_run_searches_a_gallery_of_its_encoder(run, system, tmp_path):
     np.testing.assert_allclose(space.apply(raw.at(gallery.image)), gallery.vector, atol=1e-5)
 
 
-def test_each_model_of_a_run_searches_in_its_own_space(run, tmp_path):
-    """Where each subject has a model, what is found in the run's gallery is what evaluation finds."""
+@pytest.mark.parametrize(("subjects", "side"), [("single", "linear"), ("joint", "own")])
+def test_each_model_of_a_run_searches_in_its_own_space(run, tmp_path, subjects, side):
+    """Where each subject has a space, what is found in the run's gallery is what evaluation finds."""
     from neurovis.evaluate import evaluate_run
 
     _, path, _, _ = run
     prepared = path.parent / "p"
     targets = {"image": {"encoder": "planted", "components": 5, "whiten": 0.5}}
     targets["image"]["embeddings"] = str(prepared / "embeddings.h5")
-    config = experiment(prepared, targets=targets, train={"epochs": 2}, subjects="single")
+    options = {"targets": targets, "subjects": subjects, "projection": side}
+    config = experiment(prepared, train={"epochs": 2}, **options)
     made = train.main(config, tmp_path, quiet=True)
     assert len(run_spaces(made, "tower", "image")) == 2
     own = Embeddings.read(prepared / "embeddings.h5")

@@ -189,9 +189,10 @@ def test_channels_are_standardised_with_the_trials_that_are_used(folder):
         one.close()
 
 
-def test_whitened_channels_are_uncorrelated_over_the_trials_that_are_used(folder):
+@pytest.mark.parametrize("scale", ["whitened", "aligned"])
+def test_whitened_channels_are_uncorrelated_over_the_trials_that_are_used(folder, scale):
     plain = recordings_of(folder, n_train_images=30)
-    white = recordings_of(folder, n_train_images=30, scale="whitened")
+    white = recordings_of(folder, n_train_images=30, scale=scale)
     split = plain.folds[0]
     for number in range(2):
         rows = plain.rows(split, "train", number)
@@ -202,6 +203,9 @@ def test_whitened_channels_are_uncorrelated_over_the_trials_that_are_used(folder
         flat = np.moveaxis(white.read(number, rows).astype(np.float64), 1, 0).reshape(12, -1)
         after = np.cov(flat)
         np.testing.assert_allclose(flat.mean(1), 0, atol=1e-4)
+        # the mean response to all pictures goes, or stays
+        evoked = np.abs(white.read(number, rows).mean(0)).max()
+        assert evoked < 1e-4 if scale == "aligned" else evoked > 0.1
         off = ~np.eye(12, dtype=bool)
         assert np.abs(before[off]).max() > 0.2
         # what shrinkage towards equal variances leaves
@@ -210,7 +214,7 @@ def test_whitened_channels_are_uncorrelated_over_the_trials_that_are_used(folder
         root = white._standard[number][1].astype(np.float64)
         np.testing.assert_allclose(root, root.T, atol=1e-5)
         some = np.arange(40)
-        center = used.mean((0, 2))[:, None]
+        center = used.mean(0) if scale == "aligned" else used.mean((0, 2))[:, None]
         expected = np.einsum("dc,nct->ndt", root, plain.read(number, some) - center)
         np.testing.assert_allclose(white.read(number, some), expected, atol=1e-4)
     plain.close()

@@ -214,14 +214,16 @@ def test_ridge_of_the_others_is_fitted_on_their_rows_together(alike, tmp_path):
     np.testing.assert_array_equal(said.vector["image"], tower.vector["image"])
     setup = setup_of(alike, tmp_path)
     recordings, split = setup.recordings, setup.split
-    signal, truth = [], []
+    signal, truth, shown = [], [], []
     for number in (0, 2):
         for side in ("train", "validation"):
             items, images = recordings.items(split, side)
             mine = [i for i, (subject, _) in enumerate(items) if subject == number]
             signal.append(recordings.averages([items[i] for i in mine]))
             truth.append(setup.truth(images[mine])["image"])
-    model = Ridge().build().fit(np.concatenate(signal), np.concatenate(truth))
+            shown.append(images[mine])
+    parts = (np.concatenate(some) for some in (signal, truth, shown))
+    model = Ridge().build().fit(*parts)
     rows = np.flatnonzero((said.subject == "02") & (said.n_averaged == 1))
     with opened(alike / "sub-02" / "trials.h5") as trials:
         expected = model.predict(trials.read(split.rows("test", trials)))

@@ -2,9 +2,9 @@
 
 A step is forward, loss, backward and AdamW. Floating-point work is counted by torch, and set against the
 rate of a float32 matrix product measured in the same run: once as done here, once as a plain PyTorch
-transcription of the same tower (below, with the same weights) does it. A tower in which linear steps are
-merged does less than its transcription for the same numbers; tests compare the two. Times are the best
-of some rounds, ratios and shares the median over rounds.
+transcription of the same tower (below, with the same weights) and torch's default AdamW do it. A tower in
+which linear steps are merged does less than its transcription for the same numbers; tests compare the
+two. Times are the best of some rounds, ratios and shares the median over rounds.
 
     python -m experiments.benchmarks.training --towers nice atm-S --threads 1
 """
@@ -246,7 +246,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, help="of the processor (default: all)")
     parser.add_argument("--shrink", type=int, default=1, help="divide channels by this, for tests")
-    parser.add_argument("--fused", action="store_true", help="AdamW in one pass over the weights")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -265,7 +264,7 @@ def main() -> None:
             tower = config.build(shape)
             plain = transcription(name, tower, config)
             steps = [
-                make_step(one, shape, options.batch, options.fused)
+                make_step(one, shape, options.batch, fused=one is tower)
                 for one in (tower, plain)
                 if one is not None
             ]

@@ -108,13 +108,17 @@ class BandedRidgeModel:
         self.shares = np.asarray(shares, float)
         self.penalties = np.asarray(penalties, float)
 
-    def fit(self, signal: np.ndarray, target: np.ndarray) -> BandedRidgeModel:
+    def fit(
+        self, signal: np.ndarray, target: np.ndarray, group: np.ndarray | None = None
+    ) -> BandedRidgeModel:
         """Fit on training rows.
 
         Parameters
         ----------
         signal : array (row, channel, time)
         target : array (row, dim)
+        group : array (row,), optional
+            Rows that are left out together where shares and penalties are chosen.
 
         Raises
         ------
@@ -147,7 +151,8 @@ class BandedRidgeModel:
                 continue
             value, vector = _spectrum(x, root, gram, kernels, share * gains)
             rotated = vector.T @ y
-            error = left_out(value, vector, rotated, y, self.penalties * penalty_scale(value, y))
+            penalties = self.penalties * penalty_scale(value, y)
+            error = left_out(value, vector, rotated, y, penalties, group)
             better = error.min(0) < best
             best = np.where(better, error.min(0), best)
             chosen[:, better] = np.stack([np.full(y.shape[1], draw), error.argmin(0)])[:, better]

@@ -173,6 +173,7 @@ def _tower(config: Inverted, shape: Shape) -> Any:
             trials: Callable[[int], Iterator[np.ndarray]],
             truth: Callable[[int], np.ndarray],
             fold: Callable[[int], np.ndarray],
+            apart: bool = False,
         ) -> dict[str, np.ndarray]:
             """Set the filters in closed form.
 
@@ -184,21 +185,24 @@ def _tower(config: Inverted, shape: Shape) -> Any:
                 Subject -> array (trial, dim) of their targets, side by side.
             fold : callable
                 Subject -> array of int (trial,), the part each trial's image belongs to.
+            apart : bool
+                Whether features are put in each subject's own metric, or in the mean of all.
 
             Returns
             -------
-            dict of array (dim, dim)
-                Per target, the projection that goes with the filters.
+            dict of array (dim, dim) or (subject, dim, dim)
+                Per target, the projection that goes with the filters; per subject where `apart`.
             """
             found = [_encode(trials, truth(n), fold(n), n, cuts, config) for n in range(n_subjects)]
-            roots = []
-            for part in range(len(cuts) + 1):
-                metrics = [subject[-1][2][part] for subject in found]
-                roots.append(half_power(np.mean(metrics, 0)))
-            inverse = _block_diagonal([root[1] for root in roots])
+            metrics = [subject[-1][2] for subject in found]
+            if not apart:
+                metrics = [[np.mean(each, 0) for each in zip(*metrics)]]
+            roots = [[half_power(one) for one in each] for each in metrics]
+            inverses = [_block_diagonal([root[1] for root in each]) for each in roots]
+            inverses = inverses if apart else inverses * n_subjects
             sets = [
                 [(inverse @ f.reshape(width, -1), inverse @ o) for f, o, _ in subject]
-                for subject in found
+                for inverse, subject in zip(inverses, found)
             ]
             # one scale for all: features of about unit variance keep the perceptron in its range
             place = {"dtype": self.filters.dtype, "device": self.filters.device}
@@ -211,7 +215,10 @@ def _tower(config: Inverted, shape: Shape) -> Any:
             offsets = np.array([[o for _, o in s[:-1]] for s in sets], np.float32)
             self.crossed_offset = torch.from_numpy(offsets).to(**place)
             self._regression_start(trials, truth, fold)
-            return {k: root[0].astype(np.float32) for k, root in zip(shape.outputs, roots)}
+            powers = [
+                np.stack([root[0] for root in each]).astype(np.float32) for each in zip(*roots)
+            ]
+            return {k: one if apart else one[0] for k, one in zip(shape.outputs, powers)}
 
         def _regression_start(self, trials: Callable, truth: Callable, fold: Callable) -> None:
             for number in range(n_subjects):

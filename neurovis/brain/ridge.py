@@ -71,9 +71,14 @@ def penalty_scale(value: np.ndarray, y: np.ndarray) -> float:
 
 
 def left_out(
-    value: np.ndarray, vector: np.ndarray, rotated: np.ndarray, y: np.ndarray, penalties: np.ndarray
+    value: np.ndarray,
+    vector: np.ndarray,
+    rotated: np.ndarray,
+    y: np.ndarray,
+    penalties: np.ndarray,
+    group: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Mean squared error of rows left out one by one: array (penalty, dim).
+    """Mean squared error of rows left out one by one, or group by group: array (penalty, dim).
 
     Parameters
     ----------
@@ -85,15 +90,35 @@ def left_out(
     y : array (row, dim)
         Centred targets.
     penalties : array (penalty,)
+    group : array (row,), optional
+        Rows that are left out together, such as several subjects' of one picture.
     """
-    # leave-one-out residual of row i is r_i / (1 - H_ii), with the mean's share 1/n in H
+    blocks = [] if group is None else _blocks(group)
+    # leave-one-out residual of row i is r_i / (1 - H_ii), with the mean's share 1/n in H; of rows G
+    # together it is (I - H_GG)^-1 r_G
     error = np.empty((len(penalties), y.shape[1]))
     for i, penalty in enumerate(penalties):
         shrink = value / (value + penalty)
         hat = (vector**2) @ shrink + 1 / len(y)
         residual = y - vector @ (shrink[:, None] * rotated)
+        for rows in blocks:
+            some = vector[rows]
+            block = (some * shrink) @ some.transpose(0, 2, 1) + 1 / len(y)
+            # as below, what a row says of itself is held under 1
+            rest = (1 + 1e-6) * np.eye(rows.shape[1]) - block
+            residual[rows] = np.linalg.solve(rest, residual[rows])
+        if blocks:
+            error[i] = (residual**2).mean(0)
+            continue
         error[i] = ((residual / np.maximum(1 - hat, 1e-6)[:, None]) ** 2).mean(0)
     return error
+
+
+def _blocks(group: np.ndarray) -> list[np.ndarray]:
+    """Rows of each group: one array (group, row) for every size of groups."""
+    _, code, size = np.unique(group, return_inverse=True, return_counts=True)
+    order, size = np.argsort(code, kind="stable"), size[code]
+    return [order[size[order] == n].reshape(-1, n) for n in np.unique(size)]
 
 
 class RidgeModel:
@@ -121,13 +146,17 @@ class RidgeModel:
         self.penalties = np.asarray(penalties, float)
         self.kernel = kernel
 
-    def fit(self, signal: np.ndarray, target: np.ndarray) -> RidgeModel:
+    def fit(
+        self, signal: np.ndarray, target: np.ndarray, group: np.ndarray | None = None
+    ) -> RidgeModel:
         """Fit on training rows.
 
         Parameters
         ----------
         signal : array (row, feature)
         target : array (row, dim)
+        group : array (row,), optional
+            Rows that are left out together where the penalty is chosen.
 
         Raises
         ------
@@ -157,7 +186,7 @@ class RidgeModel:
             vector = x @ (vector[:, keep] / np.sqrt(value))
         scale = penalty_scale(value, y)
         rotated = vector.T @ y
-        error = left_out(value, vector, rotated, y, self.penalties * scale)
+        error = left_out(value, vector, rotated, y, self.penalties * scale, group)
         self.penalty_ = self.penalties[error.argmin(0)]
         variance = np.maximum((y**2).mean(0), 1e-12)
         self.explained_ = 1 - error.min(0) / variance

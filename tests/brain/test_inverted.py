@@ -38,7 +38,7 @@ def toy(n_images: int = 300, repeats: int = 3, seed: int = 0, level: float = 0.1
     return out
 
 
-def started(data: dict, **options):
+def started(data: dict, apart: bool = False, **options):
     torch.manual_seed(0)
     config = Inverted(**{"n_folds": N_FOLDS, "n_hidden": 8, **options})
     tower = config.build(shape())
@@ -46,6 +46,7 @@ def started(data: dict, **options):
         trials=lambda n: np.array_split(data["signal"][n], 3),
         truth=lambda n: data["truth"],
         fold=lambda n: data["fold"],
+        apart=apart,
     )
     return tower.eval(), roots
 
@@ -73,6 +74,26 @@ def discriminant(signal: np.ndarray, z: np.ndarray, new: np.ndarray, n_averaged:
     slope = (new.reshape(len(new), -1) - x.mean(0)) @ sharp.T
     value, vector = np.linalg.eigh(sharp @ weight[1:].T)
     return slope @ (vector / np.sqrt(value)) @ vector.T
+
+
+def test_subjects_apart_start_as_each_would_alone(data):
+    """Filters, and the image side that goes with them, are those of a tower of one subject."""
+    both, roots = started(data, apart=True)
+    for number, who in enumerate(SUBJECTS):
+        torch.manual_seed(0)
+        alone = Inverted(n_folds=N_FOLDS, n_hidden=8).build(shape((who,)))
+        own = alone.start(
+            trials=lambda _, n=number: np.array_split(data["signal"][n], 3),
+            truth=lambda _: data["truth"],
+            fold=lambda _: data["fold"],
+        )
+        for name, root in own.items():
+            np.testing.assert_allclose(roots[name][number], root, rtol=1e-5, atol=1e-6)
+        for name in ("filters", "offset", "crossed", "regression"):
+            found = getattr(both, name)[number]
+            torch.testing.assert_close(found, getattr(alone, name)[0], rtol=1e-4, atol=1e-5)
+    _, mean = started(data)
+    assert mean["image"].shape == (CUT, CUT)
 
 
 def test_filters_are_the_gaussian_discriminant():

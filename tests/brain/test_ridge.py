@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurovis.brain.base import Shape
-from neurovis.brain.ridge import Ridge, RidgeModel, neighbours
+from neurovis.brain.ridge import Ridge, RidgeModel, left_out, neighbours
 from neurovis.config import build
 from neurovis.errors import NeurovisError, UsageError
 
@@ -67,6 +67,47 @@ def test_the_penalty_is_the_one_that_leaving_one_out_prefers(shape):
         np.testing.assert_allclose(found.penalty_, penalties[error.argmin(0)])
         chosen |= set(found.penalty_)
     assert len(chosen) > 3  # each target has its own
+
+
+@pytest.mark.parametrize("shape", [(16, 30), (25, 6)])
+def test_rows_of_a_group_are_left_out_together(shape):
+    """Groups of three sizes, in no order: errors are those of refitting without each group."""
+    from sklearn.linear_model import Ridge as Reference
+
+    signal, target = planted(*shape)
+    n = len(signal)
+    group = np.random.default_rng(1).permutation(
+        np.r_[np.repeat(np.arange((n - 4) // 3), 3), 90, 91, 91, 92][:n]
+    )
+    x, y = signal - signal.mean(0, dtype=np.float64), target - target.mean(0)
+    value, vector = np.linalg.eigh(x @ x.T)
+    value = value.clip(0)
+    penalties = np.array([0.5, 20.0, 1e3])
+    found = left_out(value, vector, vector.T @ y, y, penalties, group)
+    for penalty, errors in zip(penalties, found, strict=True):
+        expected = np.zeros(y.shape)
+        for one in np.unique(group):
+            mine = group == one
+            reference = Reference(alpha=penalty).fit(x[~mine], y[~mine])
+            expected[mine] = reference.predict(x[mine]) - y[mine]
+        np.testing.assert_allclose(errors, (expected**2).mean(0), rtol=1e-3)
+    alone = left_out(value, vector, vector.T @ y, y, penalties)
+    one_by_one = left_out(value, vector, vector.T @ y, y, penalties, np.arange(n))
+    np.testing.assert_allclose(one_by_one, alone, rtol=1e-3)
+
+
+def test_answers_to_one_picture_ask_for_a_larger_penalty_when_left_out_together():
+    """Three people answer alike to pictures that say nothing: one by one, the others tell the answer."""
+    rng = np.random.default_rng(0)
+    picture = np.tile(np.arange(20), 3)
+    signal = np.tile(rng.standard_normal((20, 40)), (3, 1)) + 0.1 * rng.standard_normal((60, 40))
+    target = np.tile(rng.standard_normal((20, 2)), (3, 1))
+    penalties = np.logspace(-3, 4, 15)
+    alone = RidgeModel(penalties).fit(signal, target)
+    together = RidgeModel(penalties).fit(signal, target, picture)
+    assert (alone.explained_ > 0.9).all()
+    assert (together.explained_ < 0.1).all()
+    assert (together.penalty_ > 100 * alone.penalty_).all()
 
 
 def test_each_target_is_fitted_as_if_it_were_alone():

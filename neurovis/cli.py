@@ -216,6 +216,17 @@ def _report(options: Options) -> None:
     print(f"Report: {report_run(Path(options.run), out, quiet=options.quiet)}")
 
 
+def _analyse(options: Options) -> None:
+    from neurovis.analysis.command import analyse, configured, table
+
+    config, run = configured(options.source, options.kind, options.override)
+    if _printed(options, config):
+        return
+    folder = analyse(config, run, options.out, options.n_jobs, options.quiet)
+    print(f"{table(folder)}Analysis: {folder}")
+    print(f"Next: neurovis report {run or folder}")
+
+
 def _list(options: Options) -> None:
     from neurovis.listing import listing
 
@@ -292,6 +303,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         "find the best images of a large gallery for a run's predictions, words, or both",
         "retrieve out/runs/demo-0123 --gallery embeddings.h5 --k 5",
     ),
+    "analyse": (
+        _analyse,
+        "when, where and with how much data signals tell what was seen",
+        "analyse out/runs/demo-0123 when data.path=out/prepared/synthetic-0123 width=0.05",
+    ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),
     "doctor": (
@@ -302,7 +318,7 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
 }
 
 
-CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train")
+CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train", "analyse")
 """Commands that print a config of their own; the others print their options."""
 
 

@@ -119,7 +119,14 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         "--engine", default="exact", help="or a FAISS index: Flat, IVF4096,SQfp16 (extra faiss)"
     )
     made["retrieve"].add_argument("--out", help="retrieved.h5 to write")
-    made["report"].add_argument("run", help="run folder")
+    made["analyse"].add_argument("source", help="run folder, or YAML of an experiment")
+    made["analyse"].add_argument("kind", choices=("when", "where", "amount"))
+    made["analyse"].add_argument(
+        "--out", default=".", help="goes to OUT/analyses/... (default .); of a run, into it"
+    )
+    override("analyse")
+    jobs("analyse")
+    made["report"].add_argument("run", help="run folder, or that of an analysis")
     made["report"].add_argument("--out", help="file (default RUN/report.html)")
     kinds = ("datasets", "images", "brain", "losses", "metrics", "generators")
     kinds += ("subjects", "protocols", "augmentations")

@@ -17,6 +17,7 @@ import numpy as np
 
 from neurovis.errors import NeurovisError
 from neurovis.records import Score, Split, Stimuli
+from neurovis.report.analyses import Analysed, read_analyses
 from neurovis.report.reconstruction import Reconstructed, read_reconstructions
 from neurovis.store import dataset, open_h5, read_json
 
@@ -131,6 +132,8 @@ class Material:
     scores, comparisons : list of Score
     adapted : list of Score
         After corrections at test time; never part of the headline.
+    analyses : tuple of Analysed
+        When, where and how much data.
     stimuli : Stimuli
     folds : tuple of Split
     retrieved : Retrieved or None
@@ -165,6 +168,7 @@ class Material:
     config_text: str
     provenance: dict[str, Any]
     adapted: tuple[Score, ...] = ()
+    analyses: tuple[Analysed, ...] = ()
 
     @property
     def category(self) -> bool:
@@ -273,6 +277,7 @@ def read(run: Path) -> Material:
         config_text=text,
         provenance=read_json(provenance) if provenance.is_file() else {},
         adapted=_adapted(run / "adapted.json"),
+        analyses=read_analyses(run),
     )
 
 

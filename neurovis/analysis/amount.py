@@ -14,7 +14,7 @@ import numpy as np
 import pydantic
 
 from neurovis.analysis import amount_fits, curves
-from neurovis.analysis.artefacts import finish, parallel, reused, starts
+from neurovis.analysis.artefacts import embedded, finish, parallel, reused, starts
 from neurovis.analysis.base import METRICS, Analysis, Layout, described, lay_out
 from neurovis.batches import Recordings
 from neurovis.errors import UsageError
@@ -32,7 +32,6 @@ WORDS = {
     "subjects": "people who see the same picture, similarities summed",
     "channels": "channels",
 }
-N_DRAWS = 400
 
 
 class Amount(Analysis):
@@ -49,6 +48,8 @@ class Amount(Analysis):
         Share of the whole that the first of them has.
     draws : int
         Random parts per amount.
+    n_bootstrap : int
+        Draws of the test images that the power law is fitted to, for its intervals.
     """
 
     kind: ClassVar[str] = "amount"
@@ -58,6 +59,7 @@ class Amount(Analysis):
     n_points: int = pydantic.Field(6, ge=2)
     smallest: float = pydantic.Field(0.06, gt=0, lt=1)
     draws: pydantic.PositiveInt = 3
+    n_bootstrap: int = pydantic.Field(200, ge=20)
 
 
 def amount(
@@ -91,7 +93,7 @@ def amount(
         if reused(folder, quiet):
             return folder
         with artefact(folder, config, inputs, config.seed) as partial:
-            place = Path(run if run is not None else out)
+            place = embedded(out, run)
             layout = lay_out(config, recordings, partial / "parts", place, quiet)
             plans = _plans(config, recordings, layout, quiet)
             tasks = _tasks(config, recordings, layout, plans)
@@ -182,7 +184,7 @@ def _summary(
     return {
         "curves": found,
         "method": f"random parts, {config.draws} draws of each, their scores averaged; power law: weighted "
-        f"least squares, refitted to {N_DRAWS} bootstrap draws of the test images (95 %)",
+        f"least squares, refitted to {config.n_bootstrap} bootstrap draws of the test images (95 %)",
     }
 
 
@@ -197,7 +199,7 @@ def _curve(
 ) -> dict[str, Any]:
     """Points, draws and fit of one kind and level, all subjects together."""
     n_gallery = len(layout.gallery)
-    counts = statistics.resample_counts(n_gallery, N_DRAWS)
+    counts = statistics.resample_counts(n_gallery, config.n_bootstrap)
     points, value, drawn = [], [], []
     for n in amounts:
         blocks = amount_fits.rows_at(layout, of, n, n == amounts[-1], config.draws, level)

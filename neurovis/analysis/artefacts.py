@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from neurovis.analysis.base import FORMAT, Analysis, split_of
-from neurovis.batches import Recordings
+from neurovis.batches import Recordings, prepared_identity
+from neurovis.config import load_yaml
 from neurovis.errors import NeurovisError
 from neurovis.parallel import Workers
 from neurovis.progress import progress, say
@@ -49,17 +50,24 @@ def starts(
     }
     if run is not None:
         trained = (read_json(Path(run) / "provenance.json").get("inputs") or {}).get("prepared")
-        # subjects left out change the fingerprint, but not what a trial is
-        whole = Recordings(config.data.model_copy(update={"subjects": ()}))
-        whole.close()
-        if trained not in (None, inputs["prepared"], whole.identity):
+        said = (load_yaml(Path(run) / "config.yaml").get("data") or {}).get("subjects")
+        files = sorted(recordings.folder.glob("sub-*/trials.h5"))
+        everybody = [path.parent.name.removeprefix("sub-") for path in files]
+        found = prepared_identity(recordings.folder, said or everybody)
+        if trained not in (None, found):
             raise NeurovisError(
                 f"{run}: was trained on other recordings than {recordings.folder} holds (fingerprints "
-                f"{trained} and {inputs['prepared']}); give data.path of the folder it was trained on."
+                f"{trained} and {found}); give data.path of the folder it was trained on."
             )
         inputs["run"] = Path(run).resolve().name
     root = Path(run) if run is not None else Path(out)
     return artefact_path(root, "analyses", config.kind, config, inputs, recordings.subjects), inputs
+
+
+def embedded(out: str | Path, run: str | Path | None) -> Path:
+    """Where embeddings are kept: beside the run where training kept them there."""
+    beside = Path(run).resolve().parent.parent if run is not None else Path(out)
+    return beside if (beside / "embeddings").is_dir() else Path(out)
 
 
 def reused(folder: Path, quiet: bool) -> bool:

@@ -8,6 +8,7 @@ to stop early: training and validation images fit them, test images score them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +72,16 @@ class Analysis(Config):
         if isinstance(value, dict) and isinstance(value.get("targets"), dict):
             value = {**value, "targets": named(value["targets"])}
         return value
+
+    @pydantic.model_validator(mode="after")
+    def _enough_permutations(self) -> Analysis:
+        level = getattr(self, "level", 1.0)
+        if (self.n_permutations + 1) * level < 1:
+            raise UsageError(
+                f"n_permutations: expected at least {math.ceil(1 / level) - 1} for level={level:g}, found "
+                f"{self.n_permutations}; draw more."
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _several_levels(self) -> Analysis:

@@ -52,7 +52,11 @@ class Fit:
 
 
 def power_law(
-    amount: np.ndarray, score: np.ndarray, error: np.ndarray, ceiling: float = 1.0
+    amount: np.ndarray,
+    score: np.ndarray,
+    error: np.ndarray,
+    ceiling: float = 1.0,
+    exponents: tuple[float, ...] = (0.2, 0.5, 1.5),
 ) -> Fit | None:
     """Fit a power law by weighted least squares.
 
@@ -65,6 +69,8 @@ def power_law(
         Standard error of each score.
     ceiling : float
         No score can be higher.
+    exponents : tuple of float
+        To start from; the best end is taken.
 
     Returns
     -------
@@ -82,7 +88,7 @@ def power_law(
 
     limits = ([float(y.min()), 0.0, 1e-3], [ceiling + 1e-9, 10.0 * ceiling, MOST_EXPONENT])
     found: tuple[float, np.ndarray] | None = None
-    for exponent in (0.2, 0.5, 1.5):
+    for exponent in exponents:
         # given the exponent the rest is linear: a start close to the answer
         design = np.column_stack([np.ones_like(x), -(x**-exponent)]) / sigma[:, None]
         best, drop = np.linalg.lstsq(design, y / sigma, rcond=None)[0]
@@ -134,7 +140,8 @@ def fitted(
     if score[-1] <= score[0] or statistics.interval(slope)[0] <= 0:
         return {"said": "No fit: the scores do not rise with the amount by more than chance would."}
     one = power_law(amount, score, error, ceiling)
-    some = [power_law(amount, draw, error, ceiling) for draw in draws]
+    near = (one.exponent,) if one else ()
+    some = [power_law(amount, draw, error, ceiling, near) for draw in draws]
     known = [fit for fit in some if fit is not None]
     if one is None or len(known) < FEWEST_DRAWS * len(draws):
         return {"said": "No fit: no power law goes through the points."}

@@ -45,7 +45,7 @@ def channel_names(recordings: Recordings, layout: Layout) -> dict[str, tuple[str
 
 
 def tower_layouts(
-    config: Analysis, recordings: Recordings, layout: Layout, run: Path
+    config: Analysis, recordings: Recordings, layout: Layout, run: Path, out: Path
 ) -> dict[str, Layout]:
     """A layout per subject, with the vectors that its tower is compared with.
 
@@ -56,6 +56,8 @@ def tower_layouts(
     layout : Layout
         With the levels of the run.
     run : Path
+    out : Path
+        Where embeddings are kept.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def tower_layouts(
             )
         parts = []
         for name in config.targets:
-            vector = config.targets[name].vectors(stimuli, split, run, quiet=True).at(layout.image)
+            vector = config.targets[name].vectors(stimuli, split, out, quiet=True).at(layout.image)
             weight = model.spaces[name].projection
             if weight is not None:
                 vector = vector * weight if weight.ndim == 1 else vector @ weight

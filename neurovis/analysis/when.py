@@ -18,7 +18,7 @@ import numpy as np
 import pydantic
 
 from neurovis.analysis import latency, windows
-from neurovis.analysis.artefacts import finish, parallel, reused, starts
+from neurovis.analysis.artefacts import embedded, finish, parallel, reused, starts
 from neurovis.analysis.base import (
     METRICS,
     PART,
@@ -58,6 +58,8 @@ class When(Analysis):
         Also test every sliding window's model in all the others (``per_window`` alone).
     level : float
         Probability that permuted labels pass the threshold in any window.
+    n_bootstrap : int
+        Draws of the test images, for intervals of latencies.
     """
 
     kind: ClassVar[str] = "when"
@@ -70,6 +72,7 @@ class When(Analysis):
     model: Literal["per_window", "masked", "tower"] = "per_window"
     generalise: bool = True
     level: float = pydantic.Field(0.05, gt=0, lt=0.5)
+    n_bootstrap: int = pydantic.Field(2000, ge=20)
 
 
 MODELS = {
@@ -124,10 +127,10 @@ def when(
         if reused(folder, quiet):
             return folder
         with artefact(folder, config, inputs, config.seed) as partial:
-            place = run if run is not None else out
-            layout = lay_out(config, recordings, partial / "parts", Path(place), quiet)
+            place = embedded(out, run)
+            layout = lay_out(config, recordings, partial / "parts", place, quiet)
             chosen = _windows(config, layout)
-            layouts = _towers(config, recordings, layout, run)
+            layouts = _towers(config, recordings, layout, run, place)
             _fit(config, recordings, layouts, chosen, run, workers, quiet)
             about, arrays = _summary(config, recordings, layouts, chosen, quiet)
             finish(partial, config, about, arrays)
@@ -158,13 +161,15 @@ def _windows(config: When, layout: Layout) -> dict[str, list[tuple[int, int]]]:
     return {kind: found[kind] for kind in dict.fromkeys(config.kinds)}
 
 
-def _towers(config: When, recordings: Recordings, layout: Layout, run: Any) -> dict[str, Layout]:
+def _towers(
+    config: When, recordings: Recordings, layout: Layout, run: Any, out: Path
+) -> dict[str, Layout]:
     """A layout per subject: their towers may compare images in spaces of their own."""
     if config.model != "tower":
         return dict.fromkeys(layout.subjects, layout)
     from neurovis.analysis.towers import tower_layouts
 
-    return tower_layouts(config, recordings, layout, Path(run))
+    return tower_layouts(config, recordings, layout, Path(run), out)
 
 
 def _fit(
@@ -280,7 +285,7 @@ def _curves(
     by_window = []
     for i, time in enumerate(times):
         here = {s: {k: v[level, control] for k, v in found[s][i].items()} for s in layout.subjects}
-        said = {**about, "time": round(float(time), 6), "metric": "", "subject": ""}
+        said = {**about, "time": round(float(time), 6)}
         by_window.append(scores(layout, here, {**common, "about": said}))
     groups = [("all", list(layout.subjects))]
     groups += [(s, [s]) for s in layout.subjects] if len(layout.subjects) > 1 else []
@@ -308,7 +313,7 @@ def _curves(
         item = np.unique(rows, return_inverse=True)[1]
         above, chance = latency.threshold(null, config.level), METRICS[0].chance(n)
         names = GROWN if about["kind"] == "growing" else SLID
-        lags = latency.latencies(credit, item, times, above, chance, names)
+        lags = latency.latencies(credit, item, times, above, chance, names, config.n_bootstrap)
         p = latency.corrected(credit.mean(0), null)
         out.append(
             {

@@ -18,7 +18,7 @@ import numpy as np
 import pydantic
 
 from neurovis.analysis import places, where_fits
-from neurovis.analysis.artefacts import finish, parallel, reused, starts
+from neurovis.analysis.artefacts import embedded, finish, parallel, reused, starts
 from neurovis.analysis.base import Analysis, Layout, lay_out
 from neurovis.analysis.where_summary import CHUNK, radius, summary, there
 from neurovis.batches import Recordings
@@ -66,6 +66,15 @@ class Where(Analysis):
     n_steps: pydantic.PositiveInt = 32
     level: float = pydantic.Field(0.05, gt=0, lt=0.5)
 
+    @pydantic.field_validator("regions")
+    @classmethod
+    def _not_all(cls, value: dict) -> dict:
+        if "all" in value:
+            raise UsageError(
+                "regions: 'all' stands for all channels; give that region another name."
+            )
+        return value
+
     @pydantic.field_validator("regions", mode="before")
     @classmethod
     def _lists(cls, value: Any) -> Any:
@@ -110,9 +119,9 @@ def where(
         if reused(folder, quiet):
             return folder
         with artefact(folder, config, inputs, config.seed) as partial:
-            place = Path(run if run is not None else out)
+            place = embedded(out, run)
             layout = lay_out(config, recordings, partial / "parts", place, quiet)
-            tasks = _tasks(config, recordings, layout, run)
+            tasks = _tasks(config, recordings, layout, run, place)
             parallel(workers, tasks, layout.folder, "fitting places", quiet)
             about, arrays = summary(config, recordings, layout, workers, quiet)
             finish(partial, config, about, arrays)
@@ -121,7 +130,9 @@ def where(
     return folder
 
 
-def _tasks(config: Where, recordings: Recordings, layout: Layout, run: Any) -> list[tuple]:
+def _tasks(
+    config: Where, recordings: Recordings, layout: Layout, run: Any, place: Path
+) -> list[tuple]:
     """Every fit that is not there yet."""
     folder, n_null = layout.folder, config.n_permutations
     tasks: list[tuple] = []
@@ -163,7 +174,7 @@ def _tasks(config: Where, recordings: Recordings, layout: Layout, run: Any) -> l
             else:
                 from neurovis.analysis.towers import channel_names, tower_layouts
 
-                own = tower_layouts(config, recordings, layout, Path(run))[subject]
+                own = tower_layouts(config, recordings, layout, Path(run), place)[subject]
                 names = channel_names(recordings, layout)[subject]
                 task = (where_fits.explain_tower, own, Path(run), names, subject, config.n_steps)
                 tasks.append((*task, path))

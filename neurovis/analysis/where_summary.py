@@ -67,7 +67,7 @@ def summary(
     _describe_channels(recordings, layout, arrays)
     if "ablation" in config.parts:
         known = places.regions(recordings, layout, config.regions)
-        about["ablation"] = _ablation(layout, known, common)
+        about["ablation"] = _ablation(layout, known, common, config.level)
     if "searchlight" in config.parts:
         about["searchlight"] = _searchlight(config, recordings, layout, arrays)
     if "patterns" in config.parts:
@@ -121,7 +121,10 @@ def _level(found: dict, level: int, control: int = 0) -> dict[str, dict[str, np.
 
 
 def _ablation(
-    layout: Layout, known: dict[str, dict[str, np.ndarray]], common: dict[str, str]
+    layout: Layout,
+    known: dict[str, dict[str, np.ndarray]],
+    common: dict[str, str],
+    alpha: float,
 ) -> list[dict[str, Any]]:
     """Scores of every region alone and of all without it, with what its loss costs."""
     regions = list(known[layout.subjects[0]])
@@ -142,7 +145,7 @@ def _ablation(
             ],
             axis=1,
         )
-        above = threshold(null)
+        above = threshold(null, alpha)
         for region, keep, leave in entries:
             said = {"level": name, "region": region}
             parts = {

@@ -44,8 +44,8 @@ def _one(one: Analysed) -> Markup:
         title = TITLES.get(kind, kind)
         planted = one.data.get("planted", []) if kind == "sliding" else []
         parts += [el("h3", title), _charts(one, kind, some), _table(one, some, planted)]
-        whos = [c["subject"] for c in curves if c["kind"] == kind]
-        for who in dict.fromkeys(w for w in whos if w != "all"):
+        shown_ = [c["subject"] for c in curves if c["kind"] == kind]
+        for who in dict.fromkeys(w for w in shown_ if w != "all"):
             mine = [c for c in curves if c["kind"] == kind and c["subject"] == who]
             body = Markup(_charts(one, kind, mine) + _table(one, mine, planted, who))
             parts.append(el("details", el("summary", f"Subject {who}"), body))

@@ -26,7 +26,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(study, tmp_path_factory):
-    words = ["bin=0.05", "n_permutations=20", "n_points=5"]
+    words = ["bin=0.05", "n_permutations=20", "n_points=5", "n_bootstrap=40", "draws=2"]
     config, run = configured(str(study), "amount", words)
     return amount(config, tmp_path_factory.mktemp("out"), run, quiet=True)
 
@@ -140,7 +140,15 @@ def test_people_are_summed_by_their_cosines(layout, tmp_path):
 
 def test_the_command_and_the_report(made, study, tmp_path, capsys):
     words = ["analyse", str(study), "amount", "of=[images, subjects]", "bin=0.1", "n_points=3"]
-    words += ["n_permutations=20", "--quiet", "--n-jobs", "1", "--out", str(tmp_path)]
+    words += [
+        "n_permutations=20",
+        "n_bootstrap=20",
+        "--quiet",
+        "--n-jobs",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     assert cli.main(words) == 0
     assert "twice as much would give" in capsys.readouterr().out
     page = report_run(made, tmp_path / "r.html", quiet=True).read_text()

@@ -10,7 +10,7 @@ from neurovis.analysis.curves import Fit, fitted, power_law
 AMOUNT = np.array([50, 100, 200, 400, 800, 1600.0])
 
 
-def draws(score, n=200, error=0.004, seed=0):
+def draws(score, n=80, error=0.004, seed=0):
     rng = np.random.default_rng(seed)
     return score + error * rng.standard_normal((n, len(score)))
 

@@ -27,6 +27,12 @@ def study(tmp_path_factory):
     return write_study(tmp_path_factory.mktemp("towers"), n_train=100, n_test=24, noise=1.0)
 
 
+def given(study):
+    """What a run's config says without folders: where the recordings and vectors are."""
+    words = [f"data.path={study.parent / 'prepared'}"]
+    return words + [f"targets.{level}.embeddings={study.parent / level}.h5" for level in PEAK]
+
+
 @pytest.fixture(scope="module")
 def run(study, tmp_path_factory):
     """A run with a tower per subject."""
@@ -60,8 +66,8 @@ def test_gradients_of_a_tower_are_those_of_small_changes(run, study):
 
 
 def test_masked_time_of_a_tower(run, study, tmp_path):
-    words = ["model=tower", f"data.path={study.parent / 'prepared'}", "n_permutations=40"]
-    words += ["step=0.02", "kinds=[sliding]"]
+    words = ["model=tower", *given(study), "n_permutations=40"]
+    words += ["step=0.02", "kinds=[sliding]", "n_bootstrap=50"]
     assert cli.main(["analyse", str(run), "when", *words, "--quiet"]) == 0
     (folder,) = (run / "analyses").glob("when-*")
     data = read_json(folder / "analysis.json")
@@ -75,7 +81,7 @@ def test_masked_time_of_a_tower(run, study, tmp_path):
     config, _ = configured(str(run), "when", words)
     recordings = Recordings(config.data)
     layout = lay_out(config, recordings, tmp_path, run, quiet=True)
-    own = tower_layouts(config, recordings, layout, run)["01"]
+    own = tower_layouts(config, recordings, layout, run, run)["01"]
     signal = np.tile(layout.signal("01", "fit").mean(0), (24, 1, 1))
     signal[:, :, 12:17] = layout.signal("01", "test")[:, :, 12:17]
     said = loaded(run, "01").predict(
@@ -97,7 +103,7 @@ def test_masked_time_of_a_tower(run, study, tmp_path):
 
 
 def test_saliency_of_a_tower_and_the_report_of_its_run(run, study):
-    words = ["saliency=tower", "parts=[saliency]", f"data.path={study.parent / 'prepared'}"]
+    words = ["saliency=tower", "parts=[saliency]", "n_steps=16", *given(study)]
     assert cli.main(["analyse", str(run), "where", *words, "--quiet", "--n-jobs", "1"]) == 0
     (folder,) = (run / "analyses").glob("where-*")
     data = read_json(folder / "analysis.json")
@@ -119,7 +125,7 @@ def test_a_tower_is_asked_for_what_it_was_trained_on(run, study, capsys):
     low = f"targets={{low: {{encoder: low, embeddings: {study.parent / 'low.h5'}}}}}"
     for words, said in (
         (["model=tower", low, path], "expected those of the run"),
-        (["model=tower", "bin=0.05", path], "neither with the run's tower"),
+        (["model=tower", "bin=0.05", *given(study)], "neither with the run's tower"),
         (["model=tower"], "data.path"),
     ):
         assert cli.main(["analyse", str(run), "when", *words, "--quiet"]) in (1, 2)

@@ -10,10 +10,8 @@ from sklearn.kernel_ridge import KernelRidge
 from neurovis.analysis import windows
 from neurovis.analysis.base import PART, assess, lay_out, two_way
 from neurovis.analysis.command import configured
-from neurovis.analysis.when import When
 from neurovis.batches import Recordings
 from neurovis.brain.ridge import Ridge
-from neurovis.config import build
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.store import read_h5
 
@@ -76,7 +74,7 @@ def test_signals_on_disk_are_the_means_of_the_trials(study, layout):
 
 
 def test_bins_are_means_over_time(study, tmp_path):
-    config = build(When, {**configured(str(study), "when", [])[0].model_dump(), "bin": 0.04})
+    config = configured(str(study), "when", ["bin=0.04"])[0]
     recordings = Recordings(config.data)
     found = lay_out(config, recordings, tmp_path, study.parent, quiet=True)
     items, _ = recordings.items(recordings.folds[0], "test")

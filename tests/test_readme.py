@@ -39,6 +39,7 @@ SMALL = {
     "train_repeats=1 n_test=4 test_repeats=2 size=48",
     "preprocess": "--n-jobs 1",
     "preprocess bids": "--n-jobs 1 test_repeats=3",
+    "analyse": "--n-jobs 1 components=4 step=0.2 growing_step=0.3 n_permutations=20 n_bootstrap=20",
     "train": "train.epochs=1 targets.picture.components=8 brain.n_hidden=4 device=cpu",
 }
 BENCHMARKS = {

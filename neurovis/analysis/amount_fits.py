@@ -92,7 +92,7 @@ def fit_part(
     layout: Layout, ridge: Ridge, subject: str, of: str, n: int, draw: int, path: Path
 ) -> None:
     """Fit a part of the data; keep what it says of the test images."""
-    signal, aims = layout.signal(subject, "fit"), layout.aims(subject, control=False)
+    signal, aims = layout.signal(subject, "fit"), layout.aims(subject)
     test, channels = layout.signal(subject, "test"), layout.channels[subject]
     if of == "images":
         rows = drawn(layout, of, n, draw, len(signal))
@@ -111,7 +111,7 @@ def fit_whole(
 ) -> None:
     """Fit all of the data; keep what it says of all test repeats, and of parts of them."""
     model = layout.model(ridge, layout.channels[subject])
-    model.fit(layout.signal(subject, "fit"), layout.aims(subject, control=False))
+    model.fit(layout.signal(subject, "fit"), layout.aims(subject))
     found = {}
     for n in repeats:
         for draw in range(1 if n == repeats[-1] else draws):

@@ -53,6 +53,9 @@ class Analysis(Config):
         Mean over so much time before anything else; 0 for every sample.
     n_permutations : int
         Of the test images' labels, for thresholds.
+    n_shuffles : int
+        Models of shuffled images beside each true one: the control, which is their mean. One alone may
+        by luck be right or wrong of all images alike.
     seed : int
     """
 
@@ -64,6 +67,7 @@ class Analysis(Config):
     ridge: Ridge = Ridge()
     bin: float = pydantic.Field(0.0, ge=0)
     n_permutations: int = pydantic.Field(1000, ge=20)
+    n_shuffles: pydantic.PositiveInt = 4
     seed: int = pydantic.Field(0, ge=0)
 
     @pydantic.model_validator(mode="before")
@@ -115,7 +119,7 @@ class Layout:
         Test images, in `image`.
     rows : dict of array of int (row,)
         Image of each row, by (subject, side).
-    control : dict of array of int (row,)
+    control : dict of array of int (shuffle, row)
         Images of the fitted rows, shuffled, by subject.
     channels : dict of array of int (channel,)
         Channels that each subject has.
@@ -149,13 +153,16 @@ class Layout:
         sides = ("train", "validation") if side == "fit" else (side,)
         return np.concatenate([self.rows[subject, s] for s in sides])
 
-    def aims(self, subject: str, control: bool = True) -> np.ndarray:
-        """Vectors of the fitted rows (row, dim); those of the shuffled control beside them."""
-        true = self.vector[self.shown(subject, "fit")]
-        return np.concatenate([true, self.vector[self.control[subject]]], 1) if control else true
+    def aims(self, subject: str) -> np.ndarray:
+        """Vectors of the fitted rows (row, dim)."""
+        return self.vector[self.shown(subject, "fit")]
+
+    def shuffled(self, subject: str) -> np.ndarray:
+        """Vectors of the fitted rows' shuffled images, one shuffle after the other: (row, k * dim)."""
+        return np.concatenate([self.vector[rows] for rows in self.control[subject]], axis=1)
 
     def parts(self, said: np.ndarray) -> list[np.ndarray]:
-        """Predictions of each level, and then of its control where there is one."""
+        """Predictions of each level, and then of each shuffle's levels where there are such."""
         n = said.shape[1] // sum(self.widths)
         return np.split(said, np.cumsum(self.widths * n)[:-1], axis=1)
 
@@ -263,7 +270,7 @@ def lay_out(
         vector=np.concatenate(vectors, axis=1).astype(np.float32),
         gallery=tested,
         rows=rows,
-        control=_shuffled(rows, recordings.subjects, config.seed),
+        control=_shuffled(rows, recordings.subjects, config.n_shuffles, config.seed),
         channels=channels,
         position=recordings.channel_position,
         seed=config.seed,
@@ -298,12 +305,16 @@ def _write(path: Path, blocks: Iterator[np.ndarray]) -> None:
         stored.flush()
 
 
-def _shuffled(rows: dict, subjects: Sequence[str], seed: int) -> dict[str, np.ndarray]:
-    """Images of the fitted rows under one permutation of the images for all subjects."""
+def _shuffled(rows: dict, subjects: Sequence[str], n: int, seed: int) -> dict[str, np.ndarray]:
+    """Images of the fitted rows under some permutations of the images, the same for all subjects."""
     fitted = {s: np.concatenate([rows[s, "train"], rows[s, "validation"]]) for s in subjects}
     known = np.unique(np.concatenate(list(fitted.values())))
-    other = np.random.default_rng(seed_of(seed, "shuffled")).permutation(known)
-    return {s: other[np.searchsorted(known, mine)] for s, mine in fitted.items()}
+    rng = np.random.default_rng(seed_of(seed, "shuffled"))
+    others = [rng.permutation(known) for _ in range(n)]
+    return {
+        s: np.stack([other[np.searchsorted(known, mine)] for other in others])
+        for s, mine in fitted.items()
+    }
 
 
 def _levels(
@@ -402,7 +413,7 @@ def scores(
     ----------
     layout : Layout
     found : dict of dict of array
-        `assess` by subject.
+        `assess` by subject; rows of several shuffles after each other count as rows of the images.
     common : dict
         ``gallery``, ``protocol``, ``about``.
     """
@@ -411,13 +422,52 @@ def scores(
     out: list[Score] = []
     groups = [("all", list(found))] + ([(s, [s]) for s in found] if len(found) > 1 else [])
     for who, members in groups:
-        image = np.concatenate([layout.image[layout.rows[s, "test"]] for s in members])
+        image = np.concatenate([_images(layout, s, len(found[s]["above"])) for s in members])
         above = np.concatenate([found[s]["above"] for s in members])
         tied = np.concatenate([found[s]["tied"] for s in members])
         about = {**common["about"], "subject": who, "n_rows": len(image)}
         made = scoring.score_images(metrics, image, above, tied, n, {**common, "about": about})
         out += [replace(s.score, per_item=np.zeros(0)) for s in made]
     return out
+
+
+def _images(layout: Layout, subject: str, n: int) -> np.ndarray:
+    rows = layout.image[layout.rows[subject, "test"]]
+    return np.tile(rows, n // len(rows))
+
+
+def own_scores(
+    layout: Layout, subject: str, said: np.ndarray, n_null: int
+) -> dict[str, np.ndarray]:
+    """`assess` of every level, true and shuffled.
+
+    Parameters
+    ----------
+    layout : Layout
+    subject : str
+    said : array (row, dim)
+        Predictions of the truth, and of the shuffles where there are such.
+    n_null : int
+
+    Returns
+    -------
+    dict of array (level, set, ...)
+        The first set is the truth.
+    """
+    n, parts = len(layout.levels), layout.parts(said)
+    some = [
+        [assess(layout, subject, level, one, n_null) for one in parts[level::n]]
+        for level in range(n)
+    ]
+    return {k: np.array([[x[k] for x in sets] for sets in some]) for k in some[0][0]}
+
+
+def chosen(found: dict[str, np.ndarray], level: int, control: bool) -> dict[str, np.ndarray]:
+    """One level of `own_scores`: the truth, or all shuffles, whose null is their mean."""
+    if not control:
+        return {k: v[level, 0] for k, v in found.items()}
+    null = found["null"][level, 1:].mean(0)
+    return {k: found[k][level, 1:].ravel() for k in ("above", "tied")} | {"null": null}
 
 
 def described(recordings: Recordings, layout: Layout) -> dict[str, str]:

@@ -86,6 +86,10 @@ def power_law(
     def law(x: np.ndarray, best: float, drop: float, exponent: float) -> np.ndarray:
         return best - drop * x**-exponent
 
+    def slope(x: np.ndarray, best: float, drop: float, exponent: float) -> np.ndarray:
+        power = x**-exponent
+        return np.column_stack([np.ones_like(x), -power, drop * power * np.log(x)])
+
     limits = ([float(y.min()), 0.0, 1e-3], [ceiling + 1e-9, 10.0 * ceiling, MOST_EXPONENT])
     found: tuple[float, np.ndarray] | None = None
     for exponent in exponents:
@@ -98,7 +102,9 @@ def power_law(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", OptimizeWarning)
-                values, _ = curve_fit(law, x, y, start, sigma, bounds=limits, maxfev=2000)
+                values, _ = curve_fit(
+                    law, x, y, start, sigma, bounds=limits, jac=slope, max_nfev=200
+                )
         except RuntimeError:  # no convergence from this start
             continue
         cost = float((((law(x, *values) - y) / sigma) ** 2).sum())

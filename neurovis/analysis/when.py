@@ -24,6 +24,7 @@ from neurovis.analysis.base import (
     PART,
     Analysis,
     Layout,
+    chosen,
     described,
     lay_out,
     scores,
@@ -129,10 +130,10 @@ def when(
         with artefact(folder, config, inputs, config.seed) as partial:
             place = embedded(out, run)
             layout = lay_out(config, recordings, partial / "parts", place, quiet)
-            chosen = _windows(config, layout)
+            some = _windows(config, layout)
             layouts = _towers(config, recordings, layout, run, place)
-            _fit(config, recordings, layouts, chosen, run, workers, quiet)
-            about, arrays = _summary(config, recordings, layouts, chosen, quiet)
+            _fit(config, recordings, layouts, some, run, workers, quiet)
+            about, arrays = _summary(config, recordings, layouts, some, quiet)
             finish(partial, config, about, arrays)
     finally:
         recordings.close()
@@ -176,7 +177,7 @@ def _fit(
     config: When,
     recordings: Recordings,
     layouts: dict[str, Layout],
-    chosen: dict[str, list[tuple[int, int]]],
+    asked: dict[str, list[tuple[int, int]]],
     run: Any,
     workers: Workers,
     quiet: bool,
@@ -190,18 +191,16 @@ def _fit(
 
             own = model_of(Path(run), subject)
             about = (Path(run), own, channel_names(recordings, layout), subject)
-            tasks.append((windows.fit_tower, layout, *about, chosen, n_null, folder))
+            tasks.append((windows.fit_tower, layout, *about, asked, n_null, folder))
             continue
         if config.model == "masked":
-            tasks.append(
-                (windows.fit_masked, layout, config.ridge, subject, chosen, n_null, folder)
-            )
+            tasks.append((windows.fit_masked, layout, config.ridge, subject, asked, n_null, folder))
             continue
-        some = chosen.get("growing")
+        some = asked.get("growing")
         if some:
             tasks.append((windows.fit_growing, layout, config.ridge, subject, some, n_null, folder))
-        others = chosen.get("sliding", []) if config.generalise else []
-        for window in chosen.get("sliding", ()):
+        others = asked.get("sliding", []) if config.generalise else []
+        for window in asked.get("sliding", ()):
             path = windows.part(folder, subject, "sliding", window)
             if not path.is_file():
                 task = (windows.fit_window, layout, config.ridge, subject, window, others)
@@ -216,7 +215,7 @@ def _summary(
     config: When,
     recordings: Recordings,
     layouts: dict[str, Layout],
-    chosen: dict[str, list[tuple[int, int]]],
+    asked: dict[str, list[tuple[int, int]]],
     quiet: bool,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What the artefact says: scores, latencies, thresholds; and its arrays."""
@@ -229,28 +228,28 @@ def _summary(
     common["protocol"] += f"; {MODELS[config.model]}"
     curves: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}
-    for kind, some in chosen.items():
+    for kind, some in asked.items():
         found = {s: _read(layouts[s], s, kind, some) for s in layout.subjects}
         times = _times(layout, kind, some)
         n_sets = found[layout.subjects[0]][0]["above"].shape[1]
         for level, name in enumerate(layout.levels):
-            for control in range(n_sets):
-                about = {"kind": kind, "level": name, "control": bool(control)}
+            for control in (False, True)[: 1 + (n_sets > 1)]:
+                about = {"kind": kind, "level": name, "control": control}
                 curves += _curves(config, layouts, found, times, level, control, about, common)
     general = []
-    if config.model == "per_window" and config.generalise and "sliding" in chosen:
-        general, arrays = _general(config, layout, chosen["sliding"])
+    if config.model == "per_window" and config.generalise and "sliding" in asked:
+        general, arrays = _general(config, layout, asked["sliding"])
     about = {
         "model": MODELS[config.model],
         "width": config.width,
         "curves": curves,
         "general": general,
-        "planted": _planted(config, recordings, layout, chosen.get("sliding"), quiet),
+        "planted": _planted(config, recordings, layout, asked.get("sliding"), quiet),
         "method": f"threshold: maximum over windows of {config.n_permutations} permutations of the test "
         f"images' labels, {100 * config.level:g} % per level (Nichols & Holmes 2002, "
         "doi:10.1002/hbm.1058); rise and fall: half of the largest excess over chance (Kiesel et al. "
         "2008, doi:10.1111/j.1469-8986.2007.00618.x); intervals: 95 %, bootstrap over images; control: "
-        "ridge fitted to shuffled labels",
+        f"mean of {config.n_shuffles} ridge regressions fitted to shuffled images",
     }
     return about, arrays
 
@@ -275,7 +274,7 @@ def _curves(
     found: dict[str, list[dict[str, np.ndarray]]],
     times: np.ndarray,
     level: int,
-    control: int,
+    control: bool,
     about: dict[str, Any],
     common: dict[str, str],
 ) -> list[dict[str, Any]]:
@@ -291,21 +290,13 @@ def _curves(
     groups += [(s, [s]) for s in layout.subjects] if len(layout.subjects) > 1 else []
     out = []
     for who, members in groups:
-        credit = np.concatenate(
-            [
-                np.stack(
-                    [
-                        two_way(w["above"][level, control], w["tied"][level, control], n)
-                        for w in found[s]
-                    ],
-                    axis=1,
-                )
-                for s in members
-            ]
-        )
+        credit = np.concatenate([_credit(found[s], level, control, n) for s in members])
         size = [len(layout.rows[s, "test"]) for s in members]
         null = np.average(
-            [np.stack([w["null"][level, control] for w in found[s]], axis=1) for s in members],
+            [
+                np.stack([chosen(w, level, control)["null"] for w in found[s]], axis=1)
+                for s in members
+            ],
             axis=0,
             weights=size,
         )
@@ -330,6 +321,15 @@ def _curves(
             }
         )
     return out
+
+
+def _credit(
+    found: list[dict[str, np.ndarray]], level: int, control: bool, n_gallery: int
+) -> np.ndarray:
+    """Two-way credit (row, window); of the control the mean over its shuffles."""
+    sets = slice(1, None) if control else slice(0, 1)
+    one = [two_way(w["above"][level, sets], w["tied"][level, sets], n_gallery) for w in found]
+    return np.stack([credit.mean(0) for credit in one], axis=1)
 
 
 def _general(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from neurovis.analysis import attribution, greedy
-from neurovis.analysis.base import PART, Layout, assess, two_way
+from neurovis.analysis.base import PART, Layout, assess, own_scores, two_way
 from neurovis.brain.ridge import Ridge
 from neurovis.store import write_h5
 
@@ -54,13 +54,11 @@ def fit_channels(
     """
     model = layout.model(ridge, layout.channels[subject][channels])
     signal = layout.signal(subject, "fit")[:, channels]
-    model.fit(signal, layout.aims(subject))
+    model.fit(signal, layout.aims(subject), layout.shuffled(subject))
     said = model.predict(layout.signal(subject, "test")[:, channels])
-    parts, n = layout.parts(said), len(layout.levels)
-    some = [[assess(layout, subject, i, one, n_null) for one in parts[i::n]] for i in range(n)]
-    found = {k: np.array([[x[k] for x in pair] for pair in some]) for k in some[0][0]}
+    found = own_scores(layout, subject, said, n_null)
     if with_pattern:
-        known = layout.parts(model.predict(signal))[:n]
+        known = layout.parts(model.predict(signal))[: len(layout.levels)]
         pattern = [attribution.explained(signal, one) for one in known]
         found["pattern"] = np.stack(pattern).astype(np.float32)
     write_h5(path, PART, found)
@@ -87,7 +85,7 @@ def fit_lights(
     path : Path
     """
     fit, test = layout.signal(subject, "fit"), layout.signal(subject, "test")
-    aims, n = layout.aims(subject, control=False), len(layout.gallery)
+    aims, n = layout.aims(subject), len(layout.gallery)
     value = np.empty((len(layout.levels), len(near)))
     null = np.empty((len(layout.levels), len(near), n_null), np.float32)
     for i, channels in enumerate(near):
@@ -162,7 +160,7 @@ def explain_ridge(layout: Layout, ridge: Ridge, subject: str, n_steps: int, path
     import torch
 
     model = layout.model(ridge, layout.channels[subject])
-    model.fit(layout.signal(subject, "fit"), layout.aims(subject, control=False))
+    model.fit(layout.signal(subject, "fit"), layout.aims(subject))
     coef, constant = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
     widths = list(layout.widths)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from neurovis.analysis import places, where_fits
 from neurovis.analysis.artefacts import parallel
-from neurovis.analysis.base import METRICS, PART, Layout, described, scores, two_way
+from neurovis.analysis.base import METRICS, PART, Layout, chosen, described, scores, two_way
 from neurovis.analysis.latency import threshold
 from neurovis.batches import Recordings
 from neurovis.errors import UsageError
@@ -116,8 +116,8 @@ def _found(layout: Layout, way: str, region: str) -> dict[str, dict[str, np.ndar
     }
 
 
-def _level(found: dict, level: int, control: int = 0) -> dict[str, dict[str, np.ndarray]]:
-    return {s: {k: v[level, control] for k, v in one.items()} for s, one in found.items()}
+def _level(found: dict, level: int, control: bool = False) -> dict[str, dict[str, np.ndarray]]:
+    return {s: chosen(one, level, control) for s, one in found.items()}
 
 
 def _ablation(
@@ -152,7 +152,7 @@ def _ablation(
                 "keep": _by_subject(layout, _level(keep, level), common, {**said, "way": "keep"})
             }
             control = _by_subject(
-                layout, _level(keep, level, 1), common, {**said, "way": "keep", "control": True}
+                layout, _level(keep, level, True), common, {**said, "way": "keep", "control": True}
             )
             if leave is not None:
                 parts["leave"] = _by_subject(
@@ -294,8 +294,8 @@ def _greedy(
     task = (where_fits.choose, layout, common_, config.greedy_bins, config.n_sensors, path)
     if not path.is_file():
         parallel(workers, [task], layout.folder, "choosing sensors", quiet)
-    chosen = read_h5(path, PART, ("order", "score"))
-    order = chosen["order"]
+    best = read_h5(path, PART, ("order", "score"))
+    order = best["order"]
     sizes = sorted({1, 2, 4, 8, 16, 32, 64, len(order)} & set(range(1, len(order) + 1)))
     sets = {f"{k:03d}-chosen": order[:k] for k in sizes}
     rng = np.random.default_rng([config.seed, 43])
@@ -315,7 +315,7 @@ def _greedy(
     for k in sizes:
         for level, name in enumerate(layout.levels):
             about = {"level": name, "n_sensors": k}
-            best = _level(_found(layout, "set", f"{k:03d}-chosen"), level)
+            picked = _level(_found(layout, "set", f"{k:03d}-chosen"), level)
             random = [
                 _level(_found(layout, "set", f"{k:03d}-random-{d:02d}"), level)
                 for d in range(config.n_random)
@@ -324,13 +324,13 @@ def _greedy(
             points.append(
                 {
                     **about,
-                    "chosen": scores(layout, best, {**common, "about": about})[0].to_dict(),
+                    "chosen": scores(layout, picked, {**common, "about": about})[0].to_dict(),
                     "random": [replace(s, per_item=np.zeros(0)).to_dict() for s in made],
                 }
             )
     return {
         "order": [recordings.channel_name[common_[i]] for i in order],
-        "validation": [float(v) for v in chosen["score"]],
+        "validation": [float(v) for v in best["score"]],
         "points": points,
         "note": "chosen on validation images by the mean correlation over all levels' dims; the validation "
         "score is too good by the choice, the scores of test images are not",

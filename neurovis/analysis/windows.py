@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from neurovis.analysis.base import PART, Layout, assess
+from neurovis.analysis.base import PART, Layout, assess, own_scores
 from neurovis.brain.ridge import Ridge, left_out, penalty_scale
 from neurovis.store import write_h5
 
@@ -63,9 +63,13 @@ def fit_window(
     if path.is_file():
         return
     model = layout.model(ridge, layout.channels[subject])
-    model.fit(layout.signal(subject, "fit", slice(*window)), layout.aims(subject))
+    model.fit(
+        layout.signal(subject, "fit", slice(*window)),
+        layout.aims(subject),
+        layout.shuffled(subject),
+    )
     said = model.predict(layout.signal(subject, "test", slice(*window)))
-    found = _own(layout, subject, said, n_null)
+    found = own_scores(layout, subject, said, n_null)
     if others:
         size = len(model.coef_), sum(layout.widths)
         coef, constant = model.coef_[:, : size[1]], model.intercept_[: size[1]]
@@ -81,16 +85,6 @@ def fit_window(
                 values.append([one[name] for one in some])
         found |= {f"general/{k}": np.array(v).swapaxes(0, 1) for k, v in rows.items()}
     write_h5(path, PART, found)
-
-
-def _own(layout: Layout, subject: str, said: np.ndarray, n_null: int) -> dict[str, np.ndarray]:
-    """Places and null (level, true or control, ...); of the truth alone where there is no control."""
-    n, parts = len(layout.levels), layout.parts(said)
-    some = [
-        [assess(layout, subject, level, one, n_null) for one in parts[level::n]]
-        for level in range(n)
-    ]
-    return {k: np.array([[x[k] for x in pair] for pair in some]) for k in some[0][0]}
 
 
 def fit_growing(
@@ -113,7 +107,8 @@ def fit_growing(
     n_null : int
     folder : Path
     """
-    aims, channels = layout.aims(subject), layout.channels[subject]
+    aims, control = layout.aims(subject), layout.shuffled(subject)
+    channels = layout.channels[subject]
     shared = not ridge.smoothness and len(aims) <= MOST_ROWS
     kernel: Any = 0.0
     cross: Any = 0.0
@@ -133,16 +128,20 @@ def fit_growing(
             continue
         if shared:
             penalties = np.logspace(ridge.log10_low, ridge.log10_high, ridge.n_penalties)
-            said = from_kernel(kernel, aims, cross, penalties)
+            said = from_kernel(kernel, aims, cross, penalties, control)
         else:
             model = layout.model(ridge, channels)
-            model.fit(layout.signal(subject, "fit", slice(*window)), aims)
+            model.fit(layout.signal(subject, "fit", slice(*window)), aims, control)
             said = model.predict(layout.signal(subject, "test", slice(*window)))
-        write_h5(path, PART, _own(layout, subject, said, n_null))
+        write_h5(path, PART, own_scores(layout, subject, said, n_null))
 
 
 def from_kernel(
-    kernel: np.ndarray, target: np.ndarray, cross: np.ndarray, penalties: np.ndarray
+    kernel: np.ndarray,
+    target: np.ndarray,
+    cross: np.ndarray,
+    penalties: np.ndarray,
+    control: np.ndarray | None = None,
 ) -> np.ndarray:
     """Ridge regression from inner products: the same as `RidgeModel`, without its weights.
 
@@ -155,10 +154,13 @@ def from_kernel(
         Inner products of new rows with the fitted ones, about the same point.
     penalties : array (penalty,)
         Relative to the mean eigenvalue of the centred kernel; chosen per dim, leaving rows out.
+    control : array (row, k * dim), optional
+        Shuffled targets, fitted with the penalties that the true ones choose.
 
     Returns
     -------
     array (new, dim) float32
+        Those of the control after those of the targets.
     """
     along = kernel.mean(0)
     middle = target.mean(0, dtype=np.float64)
@@ -167,6 +169,10 @@ def from_kernel(
     value = value.clip(0)
     scale, rotated = penalty_scale(value, y), vector.T @ y
     chosen = penalties[left_out(value, vector, rotated, y, penalties * scale).argmin(0)]
+    if control is not None:
+        middle = np.concatenate([middle, control.mean(0, dtype=np.float64)])
+        rotated = np.concatenate([rotated, vector.T @ (control - control.mean(0))], axis=1)
+        chosen = np.tile(chosen, 1 + control.shape[1] // len(chosen))
     dual = vector @ (rotated / (value[:, None] + chosen * scale))
     # the dual sums to zero over rows, so that what new rows share with all of them drops out
     return ((cross - along) @ (dual - dual.mean(0)) + middle).astype(np.float32)
@@ -185,7 +191,8 @@ def fit_masked(
         return
     signal = layout.signal(subject, "fit")
     middle = signal.mean(0)
-    model = layout.model(ridge, layout.channels[subject]).fit(signal, layout.aims(subject))
+    model = layout.model(ridge, layout.channels[subject])
+    model.fit(signal, layout.aims(subject), layout.shuffled(subject))
     _test_masked(layout, subject, model.predict, middle, windows, n_null, folder)
 
 
@@ -243,4 +250,4 @@ def _test_masked(
                 continue
             signal = np.repeat(middle[None], len(whole), axis=0)
             signal[:, :, slice(*window)] = whole[:, :, slice(*window)]
-            write_h5(path, PART, _own(layout, subject, predict(signal), n_null))
+            write_h5(path, PART, own_scores(layout, subject, predict(signal), n_null))

@@ -76,7 +76,8 @@ def _charts(one: Analysed, kind: str, some: list[dict[str, Any]]) -> Markup:
             planted = [
                 p for p in one.data["planted"] if p["level"] in names and p["subject"] == who
             ]
-            figures.append(_planted(planted, colour))
+            if planted:
+                figures.append(_planted(planted, colour))
     return Markup(
         key({n: c for n, c in colour.items() if n in groups[0]})
         + el("div", figures, class_="charts")

@@ -101,5 +101,5 @@ def write_study(
     }
     experiment = {"name": "study", "data": {"path": str(prepared)}, "targets": targets}
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(experiment))
+    path.write_text(yaml.safe_dump(experiment, sort_keys=False))
     return path

@@ -26,7 +26,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(study, tmp_path_factory):
-    words = ["bin=0.05", "n_permutations=20", "n_points=5", "n_bootstrap=40", "draws=2"]
+    words = ["bin=0.05", "n_permutations=20", "n_points=5", "n_bootstrap=20", "draws=2"]
     config, run = configured(str(study), "amount", words)
     return amount(config, tmp_path_factory.mktemp("out"), run, quiet=True)
 
@@ -91,7 +91,7 @@ def layout(study, tmp_path_factory):
 def test_a_part_is_a_fit_of_the_part(layout, of, tmp_path):
     found, _ = layout
     amount_fits.fit_part(found, Ridge(), "02", of, 12, 1, tmp_path / "x.h5")
-    x, y, new = found.signal("02", "fit"), found.aims("02", False), found.signal("02", "test")
+    x, y, new = found.signal("02", "fit"), found.aims("02"), found.signal("02", "test")
     some = amount_fits.drawn(found, of, 12, 1, len(x) if of == "images" else N_CHANS)
     assert len(set(some.tolist())) == 12
     if of == "images":
@@ -131,7 +131,7 @@ def test_people_are_summed_by_their_cosines(layout, tmp_path):
     (rows,) = amount_fits.rows_at(found, "subjects", 2, True, 1, 0)
     total = 0.0
     for subject in found.subjects:
-        model = Ridge().build().fit(found.signal(subject, "fit"), found.aims(subject, False))
+        model = Ridge().build().fit(found.signal(subject, "fit"), found.aims(subject))
         said = found.parts(model.predict(found.signal(subject, "test")))[0]
         total = total + found.similarity(0, said)
     true = total[np.arange(32), rows["item"]][:, None]

@@ -35,11 +35,11 @@ def test_attributions_agree_with_the_integral_by_brute_force():
     baseline = torch.zeros_like(signal)
     found = integrated_gradients(function, signal, baseline, 40)
     total = torch.zeros_like(signal)
-    n = 4000
+    n = 400
     for k in range(n):
         here = (signal * (k + 0.5) / n).requires_grad_(True)
         total += torch.autograd.grad(function(here).sum(), here)[0] / n
-    np.testing.assert_allclose(found, signal * total, atol=1e-7)
+    np.testing.assert_allclose(found, signal * total, atol=1e-5)
 
 
 def test_a_linear_function_is_explained_exactly_in_one_step():

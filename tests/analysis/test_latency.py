@@ -58,7 +58,7 @@ def test_a_flat_curve_has_no_latency_and_a_curve_that_ends_high_no_fall():
 def test_intervals_hold_what_was_planted():
     rng = np.random.default_rng(1)
     course = 0.2 * np.exp(-0.5 * ((TIMES - 0.15) / 0.03) ** 2)
-    credit = 0.5 + course + 0.25 * rng.standard_normal((150, len(TIMES)))
+    credit = 0.5 + course + 0.12 * rng.standard_normal((150, len(TIMES)))
     half = 0.03 * np.sqrt(2 * np.log(2))
     found = {
         one.name: one

@@ -125,7 +125,7 @@ def test_a_tower_is_asked_for_what_it_was_trained_on(run, study, capsys):
     low = f"targets={{low: {{encoder: low, embeddings: {study.parent / 'low.h5'}}}}}"
     for words, said in (
         (["model=tower", low, path], "expected those of the run"),
-        (["model=tower", "bin=0.05", *given(study)], "neither with the run's tower"),
+        (["model=tower", "bin=0.02", "step=0.02", *given(study)], "neither with the run's tower"),
         (["model=tower"], "data.path"),
     ):
         assert cli.main(["analyse", str(run), "when", *words, "--quiet"]) in (1, 2)
@@ -136,7 +136,6 @@ def test_other_recordings_than_the_runs_are_refused(run, tmp_path, capsys):
     other = write_study(tmp_path, n_train=60, n_test=12, seed=5)
     config = tmp_path / "prepared" / "config.yaml"
     config.write_text(config.read_text() + "changed: 1\n")
-    words = [f"data.path={tmp_path / 'prepared'}", "--quiet"]
+    words = [*given(other), "--quiet"]
     assert cli.main(["analyse", str(run), "amount", *words]) == 1
     assert "trained on other recordings" in capsys.readouterr().err
-    assert other.is_file()

@@ -204,7 +204,7 @@ def test_a_searchlight_is_a_fit_of_its_channels(study, tmp_path):
         np.testing.assert_array_equal(some, np.flatnonzero(apart <= 0.05))
     where_fits.fit_lights(layout, Ridge(), "01", near[:2], 25, tmp_path / "light.h5")
     found = read_h5(tmp_path / "light.h5", PART, ("score", "n_chans"))
-    model = Ridge().build().fit(layout.signal("01", "fit")[:, near[1]], layout.aims("01", False))
+    model = Ridge().build().fit(layout.signal("01", "fit")[:, near[1]], layout.aims("01"))
     said = layout.parts(model.predict(layout.signal("01", "test")[:, near[1]]))[1]
     wanted = assess(layout, "01", 1, said, 0)
     value = two_way(wanted["above"], wanted["tied"], len(layout.gallery)).mean()

@@ -8,11 +8,12 @@ from planted_study import N_TIMES, write_study
 from sklearn.kernel_ridge import KernelRidge
 
 from neurovis.analysis import windows
-from neurovis.analysis.base import PART, assess, lay_out, two_way
+from neurovis.analysis.base import PART, assess, lay_out, own_scores, two_way
 from neurovis.analysis.command import configured
 from neurovis.batches import Recordings
-from neurovis.brain.ridge import Ridge
+from neurovis.brain.ridge import Ridge, RidgeModel
 from neurovis.errors import NeurovisError, UsageError
+from neurovis.records import Embeddings
 from neurovis.store import read_h5
 
 RIDGE = Ridge()
@@ -105,7 +106,7 @@ def test_a_window_is_a_ridge_of_its_samples(layout, tmp_path):
             np.testing.assert_array_equal(found["general/above"][level, place], above)
         np.testing.assert_array_equal(found["above"][level, 0], found["general/above"][level, 1])
         np.testing.assert_array_equal(found["null"][level, 0], found["general/null"][level, 1])
-    assert found["above"].shape == (2, 2, 16)
+    assert found["above"].shape == (2, 5, 16)
 
 
 def test_the_control_is_fitted_to_shuffled_images(layout, tmp_path):
@@ -113,14 +114,23 @@ def test_the_control_is_fitted_to_shuffled_images(layout, tmp_path):
     windows.fit_window(layout, RIDGE, "02", (15, 20), [], 25, path)
     found = read_h5(path, PART, ("above", "tied"))
     x = layout.signal("02", "fit")[:, :, 15:20]
-    model = RIDGE.build().fit(x, layout.vector[layout.control["02"]])
-    said = model.predict(layout.signal("02", "test")[:, :, 15:20])[:, :5]
-    wanted = assess(layout, "02", 0, said, 0)
-    np.testing.assert_array_equal(found["above"][0, 1], wanted["above"])
+    new = layout.signal("02", "test")[:, :, 15:20]
+    penalty = RIDGE.build().fit(x, layout.aims("02")).penalty_
+    for shuffle, images in enumerate(layout.control["02"]):
+        # the same penalties as for the truth, dim by dim
+        each = [
+            RidgeModel([p]).fit(x, layout.vector[images][:, i : i + 1]).predict(new)
+            for i, p in enumerate(penalty)
+        ]
+        said = np.concatenate(each, axis=1)[:, :5]
+        wanted = assess(layout, "02", 0, said, 0)
+        assert np.abs(found["above"][0, 1 + shuffle] - wanted["above"]).max() <= 1
     # repeats and people share one permutation, so that what is paired stays paired
     true = {s: layout.shown(s, "fit") for s in layout.subjects}
-    pairs = {(a, b) for s in layout.subjects for a, b in zip(true[s], layout.control[s])}
-    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    for k in range(4):
+        pairs = {(a, b) for s in layout.subjects for a, b in zip(true[s], layout.control[s][k])}
+        assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    assert len({tuple(rows) for rows in layout.control["01"]}) == 4
 
 
 def test_the_null_is_the_score_of_permuted_labels(layout):
@@ -142,11 +152,11 @@ def test_growing_windows_share_a_kernel_and_are_fits_of_their_own(layout, tmp_pa
     for window in some:
         found = read_h5(windows.part(tmp_path, "01", "growing", window), PART, ("above",))
         x = layout.signal("01", "fit")[:, :, : window[1]]
-        model = RIDGE.build().fit(x, layout.aims("01"))
+        model = RIDGE.build().fit(x, layout.aims("01"), layout.shuffled("01"))
         said = model.predict(layout.signal("01", "test")[:, :, : window[1]])
-        wanted = assess(layout, "01", 1, layout.parts(said)[1], 0)["above"]
+        wanted = own_scores(layout, "01", said, 0)["above"][1]
         # sums are in another order: a place may move by one between equals
-        assert np.abs(found["above"][1, 0] - wanted).max() <= 1
+        assert np.abs(found["above"][1] - wanted).max() <= 1
 
 
 def test_growing_goes_on_after_a_stop(layout, tmp_path):
@@ -173,23 +183,31 @@ def test_masked_time_is_one_model_with_the_mean_elsewhere(layout, tmp_path):
 
 
 def test_what_a_level_has_of_its_own_is_not_in_the_others(study, tmp_path):
-    config, _ = configured(str(study), "when", ["apart=true", "ridge.log10_low=-9"])
+    """A level that is mostly another one loses what it shares, and keeps what it does not."""
+    low = Embeddings.read(study.parent / "low.h5")
+    own = np.random.default_rng(0).standard_normal(low.vector.shape).astype(np.float32)
+    Embeddings(2 * low.vector[:, ::-1] + own, low.image, {"name": "mix"}).write(tmp_path / "m.h5")
+    words = [f"targets.mix={{encoder: mix, embeddings: {tmp_path / 'm.h5'}}}", "apart=true"]
+    config, _ = configured(str(study), "when", words)
     recordings = Recordings(config.data)
-    found = lay_out(config, recordings, tmp_path, study.parent, quiet=True)
+    found = lay_out(config, recordings, tmp_path / "parts", study.parent, quiet=True)
     recordings.close()
-    assert found.levels == ("low", "high", "low alone", "high alone")
-    fitted = np.unique(found.shown("01", "fit"))
-    parts = [part[fitted] for part in found.parts(found.vector)]
-    own = parts[2] - parts[2].mean(0)
-    others = parts[1] - parts[1].mean(0)
-    together = (
-        own.T @ others / np.outer(np.linalg.norm(own, axis=0), np.linalg.norm(others, axis=0))
-    )
-    before = parts[0] - parts[0].mean(0)
-    plain = (
-        before.T @ others / np.outer(np.linalg.norm(before, axis=0), np.linalg.norm(others, axis=0))
-    )
-    assert np.abs(together).max() < 0.5 * np.abs(plain).max()
+    assert found.levels == ("low", "high", "mix", "low alone", "high alone", "mix alone")
+    parts = dict(zip(found.levels, found.parts(found.vector)))
+    own = own[low_index(low, found.image)]
+
+    def alike(a, b):
+        return np.abs(np.corrcoef(a.T, b.T)[: a.shape[1], a.shape[1] :])
+
+    assert alike(parts["mix"], parts["low"]).max() > 0.8
+    assert alike(parts["mix alone"], parts["low"]).max() < 0.4
+    assert np.diagonal(alike(parts["mix alone"], own)).min() > 0.8
+
+
+def low_index(low, images):
+    """Rows of images in an embeddings file."""
+    place = {image: i for i, image in enumerate(low.image.tolist())}
+    return [place[image] for image in images.tolist()]
 
 
 @pytest.mark.parametrize(

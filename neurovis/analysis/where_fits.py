@@ -50,7 +50,7 @@ def fit_channels(
     n_null : int
     path : Path
     with_pattern : bool
-        Keep how much of the signal each level's decoded components carry: (level, channel, time).
+        Keep the activation patterns of each level: (level, channel, time).
     """
     model = layout.model(ridge, layout.channels[subject][channels])
     signal = layout.signal(subject, "fit")[:, channels]
@@ -58,10 +58,21 @@ def fit_channels(
     said = model.predict(layout.signal(subject, "test")[:, channels])
     found = own_scores(layout, subject, said, n_null)
     if with_pattern:
-        known = layout.parts(model.predict(signal))[: len(layout.levels)]
-        pattern = [attribution.explained(signal, one) for one in known]
-        found["pattern"] = np.stack(pattern).astype(np.float32)
+        found["pattern"] = _pattern(layout, signal, model.predict(signal))
     write_h5(path, PART, found)
+
+
+def _pattern(layout: Layout, signal: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """Signal that decoded components carry, less what those of shuffled images carry by chance.
+
+    Any filter's output is a part of the signal, noise included: what a decoder of nothing carries says
+    how much of a pattern is that.
+    """
+    n, parts, out = len(layout.levels), layout.parts(said), []
+    for level in range(n):
+        power = [attribution.explained(signal, one) ** 2 for one in parts[level::n]]
+        out.append(np.sqrt((power[0] - np.mean(power[1:], axis=0)).clip(0)))
+    return np.stack(out).astype(np.float32)
 
 
 def fit_lights(

@@ -185,8 +185,8 @@ def _legend(one: Analysed, drawn: list[str]) -> str:
         )
     if "pattern" in drawn:
         words.append(
-            "Activation pattern: the signal that the decoded components carry (Haufe et al. 2014), root mean "
-            "square over time."
+            "Activation pattern: the signal that the decoded components carry (Haufe et al. 2014) beyond what "
+            "decoders of shuffled images carry by chance, root mean square over time."
         )
     if "saliency" in drawn:
         some = one.data["saliency"]

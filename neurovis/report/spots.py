@@ -112,10 +112,11 @@ def _region_table(
     one: Analysed, entries: list[dict[str, Any]], levels: list[str], who: str = "all"
 ) -> Markup:
     planted = [p for p in one.data.get("planted", ()) if "regions" in p]
-    head = ["Level and region", "Channels", "Alone", "All without it", "Loses", "Shuffled labels"]
+    head = ["Region", "Channels", "Alone", "All without it", "Loses", "Shuffled labels"]
     head += ["Planted power"] if planted else []
-    rows = []
-    for level in levels:
+    parts = []
+    for place, level in enumerate(levels):
+        rows = []
         for e in (e for e in entries if e["level"] == level):
             n = e["n_chans"]
             size = str(n[0]) if min(n) == max(n) else f"{min(n)} to {max(n)}"
@@ -131,11 +132,13 @@ def _region_table(
                 ]
                 known = [percent(v, 0) for v in found if v is not None]
                 cells.append(" / ".join(known) if known else "–")
-            rows.append([f"{level}: {e['region']}", size, *cells])
+            rows.append([e["region"], size, *cells])
+        body = table(head, rows)
+        parts.append(el("details", el("summary", level), body, open=place == 0))
     note = "Planted power: mean over a region's channels of the power of the noiseless response to the level, as a "
     note += "share of the sum over regions" + (", subject by subject." if who == "all" else ".")
     small = el("p", note, class_="small") if planted else ""
-    return Markup(table(head, rows) + small)
+    return Markup("".join(parts) + small)
 
 
 # ---- maps --------------------------------------------------------------------------------------
@@ -241,7 +244,8 @@ def _values(kind: str, found: np.ndarray) -> tuple[np.ndarray, float, float]:
         top = float(np.abs(values).max()) or 1.0
         return values, -top, top
     values = np.sqrt((found.astype(np.float64) ** 2).mean(1)) if found.ndim == 2 else found
-    return values, 0.0, float(values.max()) or 1.0
+    # a few strong channels would leave the others dark
+    return values, 0.0, float(np.percentile(values, 99)) or 1.0
 
 
 def _voxels(one: Analysed, subject: str) -> VoxelFacts | None:

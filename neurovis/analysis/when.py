@@ -283,7 +283,7 @@ def _curves(
     n = len(layout.gallery)
     by_window = []
     for i, time in enumerate(times):
-        here = {s: {k: v[level, control] for k, v in found[s][i].items()} for s in layout.subjects}
+        here = {s: chosen(found[s][i], level, control) for s in layout.subjects}
         said = {**about, "time": round(float(time), 6)}
         by_window.append(scores(layout, here, {**common, "about": said}))
     groups = [("all", list(layout.subjects))]

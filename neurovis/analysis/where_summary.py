@@ -52,6 +52,22 @@ def there(task: tuple) -> bool:
 def summary(
     config: Where, recordings: Recordings, layout: Layout, workers: Workers, quiet: bool
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the artefact says, and its arrays.
+
+    Parameters
+    ----------
+    config : Where
+    recordings : Recordings
+    layout : Layout
+    workers : Workers
+        Who tests the sets of sensors that were chosen.
+    quiet : bool
+
+    Returns
+    -------
+    about : dict
+    arrays : dict of array
+    """
     common = described(recordings, layout)
     known = None
     arrays: dict[str, np.ndarray] = {}

@@ -240,6 +240,17 @@ def _report(options: Options) -> None:
         print(f"Paper: {options.paper}: {', '.join(path.name for path in files)}")
 
 
+def _analyse(options: Options) -> None:
+    from neurovis.analysis.command import analyse, configured, table
+
+    config, run = configured(options.source, options.kind, options.override)
+    if _printed(options, config):
+        return
+    folder = analyse(config, run, options.out, options.n_jobs, options.quiet)
+    print(f"{table(folder)}Analysis: {folder}")
+    print(f"Next: neurovis report {run or folder}")
+
+
 def _list(options: Options) -> None:
     from neurovis.listing import listing
 
@@ -326,6 +337,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         "share a run: save it as a model with its card, push that to the Hugging Face Hub",
         "hub save out/runs/demo-0123 my-decoder",
     ),
+    "analyse": (
+        _analyse,
+        "when, where and with how much data signals tell what was seen",
+        "analyse out/runs/demo-0123 when data.path=out/prepared/synthetic-0123 width=0.05",
+    ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),
     "doctor": (
@@ -336,7 +352,7 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
 }
 
 
-CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train", "generate")
+CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train", "generate", "analyse")
 """Commands that print a config of their own; the others print their options."""
 
 

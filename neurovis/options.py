@@ -141,7 +141,14 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         action="store_true",
         help="the terms of the training data's owners allow sharing",
     )
-    made["report"].add_argument("run", help="run folder")
+    made["analyse"].add_argument("source", help="run folder, or YAML of an experiment")
+    made["analyse"].add_argument("kind", choices=("when", "where", "amount"))
+    made["analyse"].add_argument(
+        "--out", default=".", help="goes to OUT/analyses/... (default .); of a run, into it"
+    )
+    override("analyse")
+    jobs("analyse")
+    made["report"].add_argument("run", help="run folder, or that of an analysis")
     made["report"].add_argument("--out", help="file (default RUN/report.html)")
     made["report"].add_argument(
         "--paper",

@@ -215,6 +215,32 @@ class Pretrained:
                 vectors = {k: model.back(k, v.to(self.device)).cpu() for k, v in vectors.items()}
         return {name: value.numpy() for name, value in vectors.items()}
 
+    def forward(self, signal: Any, subject: str) -> dict[str, Any]:
+        """What the tower says of a tensor, with gradients to it.
+
+        Parameters
+        ----------
+        signal : torch.Tensor (trial, channel, time)
+            In the channels of `channel_name`; those that the subject lacks are not looked at.
+        subject : str
+            One of `subjects`.
+
+        Returns
+        -------
+        dict of torch.Tensor (trial, dim)
+            By target.
+        """
+        import torch
+
+        if self.brain.closed_form:
+            raise UsageError(
+                f"{self.brain.component}: expected a trained tower, found a closed form; use its weights."
+            )
+        number = torch.from_numpy(self._numbers(subject, len(signal))).to(signal.device)
+        present = torch.from_numpy(self._has).to(signal.device)[number]
+        said = self._model(torch.where(present[:, :, None], signal, 0.0), number, present)
+        return {name: said[name] for name in self.targets}
+
     def predict_trials(self, trials: Trials, rows: Any = slice(None)) -> dict[str, np.ndarray]:
         """Predict embeddings of trials of a subject that the model knows; see `predict`.
 

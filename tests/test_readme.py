@@ -40,6 +40,7 @@ SMALL = {
     "preprocess": "--n-jobs 1",
     "preprocess bids": "--n-jobs 1 test_repeats=3",
     "generate": "prior=none --n-jobs 1",
+    "analyse": "--n-jobs 1 components=4 step=0.2 growing_step=0.3 n_permutations=20 n_bootstrap=20",
     "train": "train.epochs=1 targets.picture.components=8 brain.n_hidden=4 device=cpu",
 }
 BENCHMARKS = {

@@ -1,1 +1,1 @@
-"""When, where and what: analyses of what was decoded."""
+"""When, where, and with how much data signals tell what was seen: closed forms, fitted many times over."""

@@ -153,7 +153,8 @@ def _tower(config: Inverted, shape: Shape) -> Any:
             regression = signal.new_empty(len(signal), width)
             for number in subject.unique().tolist():
                 rows = subject == number
-                with torch.no_grad():
+                # filters stay as they are; only who asks for saliency wants their gradient
+                with torch.set_grad_enabled(signal.requires_grad):
                     x = self.features(signal[rows], number, None if fold is None else fold[rows])
                 x = self.drop(x)
                 said = x @ self.core[number] + self.core_bias[number]

@@ -136,6 +136,7 @@ class RidgeModel:
     ----------
     coef_ : array (feature, dim) float32
     intercept_ : array (dim,) float32
+        Of the control, too, where there is one.
     penalty_ : array (dim,)
         The one chosen for each target dimension.
     explained_ : array (dim,)
@@ -147,7 +148,11 @@ class RidgeModel:
         self.kernel = kernel
 
     def fit(
-        self, signal: np.ndarray, target: np.ndarray, group: np.ndarray | None = None
+        self,
+        signal: np.ndarray,
+        target: np.ndarray,
+        group: np.ndarray | None = None,
+        control: np.ndarray | None = None,
     ) -> RidgeModel:
         """Fit on training rows.
 
@@ -157,6 +162,9 @@ class RidgeModel:
         target : array (row, dim)
         group : array (row,), optional
             Rows that are left out together where the penalty is chosen.
+        control : array (row, k * dim), optional
+            Shuffled targets, fitted with the penalties that the true ones choose; predicted after
+            these.
 
         Raises
         ------
@@ -190,7 +198,13 @@ class RidgeModel:
         self.penalty_ = self.penalties[error.argmin(0)]
         variance = np.maximum((y**2).mean(0), 1e-12)
         self.explained_ = 1 - error.min(0) / variance
-        dual = rotated / (value[:, None] + self.penalty_[None] * scale)
+        penalty = self.penalty_
+        if control is not None:
+            control = np.asarray(control, np.float64)
+            target_mean = np.concatenate([target_mean, control.mean(0)])
+            rotated = np.concatenate([rotated, vector.T @ (control - control.mean(0))], axis=1)
+            penalty = np.tile(penalty, 1 + control.shape[1] // len(penalty))
+        dual = rotated / (value[:, None] + penalty[None] * scale)
         coef = (x.T @ (vector @ dual).astype(kind)).astype(np.float32, copy=False)
         if self.kernel is not None:
             coef = (self.kernel @ coef.reshape(len(self.kernel), -1)).reshape(coef.shape)

@@ -15,16 +15,20 @@ from neurovis.progress import progress
 from neurovis.report import (
     account,
     adapted,
+    amounts,
     coverage,
     evoked,
     gallery,
     headline,
+    moments,
     pictures,
     quality,
     reconstruction,
     regions,
     sections,
+    spots,
 )
+from neurovis.report.analyses import Analysed, read_analysis
 from neurovis.report.frames import Frames
 from neurovis.report.markup import Markup, el
 from neurovis.report.material import Material, read
@@ -41,7 +45,8 @@ def report_run(run: str | Path, out: str | Path | None = None, quiet: bool = Fal
     Parameters
     ----------
     run : path
-        Folder made by ``neurovis train`` and scored by ``neurovis evaluate``.
+        Folder made by ``neurovis train`` and scored by ``neurovis evaluate``, or by ``neurovis
+        analyse``.
     out : path, optional
         The file; ``report.html`` in the run if not given.
     quiet : bool
@@ -58,10 +63,21 @@ def report_run(run: str | Path, out: str | Path | None = None, quiet: bool = Fal
     """
     run = Path(run)
     out = Path(out) if out is not None else run / "report.html"
-    page = build(read(run), quiet)
+    page = alone(run) if (run / "analysis.json").is_file() else build(read(run), quiet)
     with atomic(out) as partial:
         partial.write_text(page, encoding="utf-8")
     return out
+
+
+def analysed(
+    found: tuple[Analysed, ...],
+) -> list[tuple[str, str, Callable[[], Markup | None]]]:
+    """Sections of analyses."""
+    return [
+        ("when", "When", lambda: moments.moments(found)),
+        ("where", "Where", lambda: spots.spots(found)),
+        ("amount", "How much data", lambda: amounts.amounts(found)),
+    ]
 
 
 def parts(
@@ -94,6 +110,7 @@ def parts(
         ("confusion", "What is taken for what", lambda: sections.confusion(material)),
         ("evoked", "Evoked responses", lambda: evoked.evoked(material)),
         ("voxels", "Voxels and regions", lambda: regions.regions(material)),
+        *analysed(material.analyses),
         ("training", "Training", lambda: sections.training(material)),
         ("comparisons", "Comparisons and control", lambda: sections.comparisons(material)),
         ("scores", "All scores", lambda: sections.metrics(material)),
@@ -130,8 +147,29 @@ def build(material: Material, quiet: bool = False) -> str:
         headline.bars(material),
         links,
     )
-    body = [el("section", el("h2", title), part, id=key) for key, title, part in made]
-    foot = el("footer", el("p", f"Made by neurovis {__version__} from {material.name}. This page loads "
+    name = material.config.get("name") or material.name
+    style = CSS + GALLERY * bool(material.painted) + shown.css() + frames.css()
+    return _page(top, made, material.name, f"neurovis report: {name}", style)
+
+
+def alone(folder: Path) -> str:
+    """The page of an analysis that is part of no run."""
+    one = read_analysis(folder)
+    made = [(key, title, body) for key, title, make in analysed((one,)) if (body := make())]
+    said = {"when": "When", "where": "Where", "amount": "With how much data"}[one.kind]
+    top = el(
+        "header",
+        el("p", f"neurovis report · {one.name}", class_="eyebrow"),
+        el("h1", f"{said} signals tell what was seen"),
+    )
+    return _page(top, made, one.name, f"neurovis report: {one.name}", CSS)
+
+
+def _page(
+    top: Markup, made: list[tuple[str, str, Markup]], name: str, title: str, style: str
+) -> str:
+    body = [el("section", el("h2", said), part, id=key) for key, said, part in made]
+    foot = el("footer", el("p", f"Made by neurovis {__version__} from {name}. This page loads "
                            "nothing from anywhere."))  # fmt: skip
     head = el(
         "head",
@@ -139,9 +177,9 @@ def build(material: Material, quiet: bool = False) -> str:
         el("meta", http_equiv="Content-Security-Policy", content=POLICY),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="referrer", content="no-referrer"),
-        el("title", f"neurovis report: {material.config.get('name') or material.name}"),
+        el("title", title),
         # the style sheet is our own text and base64: nothing in it is read from a name
-        el("style", Markup(CSS + GALLERY * bool(material.painted) + shown.css() + frames.css())),
+        el("style", Markup(style)),
     )
     page = el("html", head, el("body", top, el("main", body), foot), lang="en")
     return f"<!doctype html>\n{page}\n"

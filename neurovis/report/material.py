@@ -17,6 +17,7 @@ import numpy as np
 
 from neurovis.errors import NeurovisError
 from neurovis.records import Score, Split, Stimuli
+from neurovis.report.analyses import Analysed, read_analyses
 from neurovis.report.painted import Painted, read_painted
 from neurovis.report.reconstruction import Reconstructed, read_reconstructions
 from neurovis.store import dataset, open_h5, read_json
@@ -130,6 +131,8 @@ class Material:
     head : dict
         ``scores.json`` without its scores.
     scores, comparisons : list of Score
+    analyses : tuple of Analysed
+        When, where and how much data.
     stimuli : Stimuli
     folds : tuple of Split
     retrieved : Retrieved or None
@@ -169,6 +172,7 @@ class Material:
     provenance: dict[str, Any]
     adapted: tuple[Score, ...] = ()
     painted: tuple[Painted, ...] = ()
+    analyses: tuple[Analysed, ...] = ()
 
     @property
     def category(self) -> bool:
@@ -278,6 +282,7 @@ def read(run: Path) -> Material:
         provenance=read_json(provenance) if provenance.is_file() else {},
         adapted=_adapted(run / "adapted.json"),
         painted=read_painted(run),
+        analyses=read_analyses(run),
     )
 
 

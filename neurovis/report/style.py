@@ -103,6 +103,7 @@ figcaption{margin-bottom:4px}
 .chart .end{text-anchor:end}.chart .note{font-size:11px}
 .grid{stroke:var(--hair);stroke-width:1}.axis{stroke:var(--faint);stroke-width:1}
 .chance{stroke:var(--soft);stroke-width:1.4;stroke-dasharray:4 3;fill:none}
+.threshold{stroke:var(--soft);stroke-width:1;stroke-dasharray:1 3;fill:none}
 .upright{stroke:var(--faint);stroke-width:1;stroke-dasharray:2 3}
 .line{fill:none;stroke:var(--c);stroke-width:2.2;stroke-linejoin:round;stroke-linecap:round}
 .line.faint{stroke-width:1.4;opacity:.6}

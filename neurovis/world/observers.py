@@ -206,6 +206,64 @@ def observe(
     return out
 
 
+def linear_response(
+    trials: Trials, path: str | Path, images: Sequence[str], levels: Sequence[np.ndarray]
+) -> list[np.ndarray] | None:
+    """How strongly noiseless responses depend on vectors of the images.
+
+    Parameters
+    ----------
+    trials : Trials
+        Of one subject, made by `neurovis.prepare`.
+    path : path
+        The subject's ``truth.h5``.
+    images : sequence of str (image,)
+    levels : sequence of array (image, dim)
+
+    Returns
+    -------
+    list of array (channel, time)
+        Per level: root mean square over images of the least-squares prediction of the response from
+        the vectors, in the units of the trials; 0 in channels that hold nothing of their own. None
+        where channels were whitened: then a channel is a mixture.
+    """
+    file = getattr(trials.signal, "file", None)
+    stored = file["scaling"] if file is not None and "scaling" in file else {}
+    if "whitener" in stored:
+        return None
+    with open_h5(path, TRUTH_FORMAT) as known:
+        modality = str(known.attrs.get("modality", ""))
+    if modality == "fmri":
+        from neurovis.world.betas import BetaTruth
+
+        truth = BetaTruth.read(path)
+        names, course = truth.voxels(trials.channel_name), np.ones((1, trials.signal.shape[2]))
+        place = np.full(len(truth.channel_name), -1)
+        place[truth.responds] = np.arange(len(truth.responds))
+        keep = np.flatnonzero(place[names] >= 0)
+        weight, mix = truth.weight[place[names[keep]]], None
+    else:
+        truth = Truth.read(path)
+        keep, mix = _channels(trials, truth)
+        weight, course = truth.weight, _through_preprocessing(trials, truth)
+    drive = truth.z[rows_of(truth.image, images)] @ weight.T
+    drive = (drive - drive.mean(0)) / np.sqrt(len(drive))
+    scale = stored["scale"][()].mean(0)[keep, None] if "scale" in stored else 1.0
+    out = []
+    for vector in levels:
+        basis = np.linalg.svd(vector - vector.mean(0), full_matrices=False)
+        basis = basis[0][:, basis[1] > 1e-6 * max(basis[1][0], 1e-300)]
+        along = basis.T @ drive  # (direction, source) or (direction, voxel)
+        found = np.zeros((len(trials.channel_name), trials.signal.shape[2]))
+        if mix is None:
+            found[keep] = np.sqrt((along**2).sum(0))[:, None] * course / scale
+        else:
+            whole = np.einsum("ds,cs,st->dct", along, mix, course, optimize=True)
+            found[keep] = np.sqrt((whole**2).sum(0)) / scale
+        out.append(found)
+    return out
+
+
 def blocks(index: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
     """Parts of an array, so many at a time."""
     for start in range(0, len(index), size):

@@ -179,6 +179,29 @@ def scored(trials: Trials, truth, n_averaged: int) -> dict[str, tuple[float, flo
     }
 
 
+def test_the_planted_response_to_a_level_is_a_regression_of_the_true_one(tmp_path):
+    from sklearn.linear_model import LinearRegression
+
+    trials, truth = world(tmp_path, 0.3)
+    model = observers.sensor_model(trials, truth)
+    n = len(model.image)
+    whole = model.response(np.arange(n)).reshape(n, -1)
+    known = Truth.read(truth)
+    keep = np.flatnonzero(~np.isin(trials.channel_name, known.bad))
+    # one feature twice: what is not independent counts once
+    levels = [model.z[:, :5], np.concatenate([model.z[:, 40:44], model.z[:, 40:41]], 1)]
+    found = observers.linear_response(trials, truth, model.image, levels)
+    for vector, response in zip(levels, found):
+        assert response.shape == trials.signal.shape[1:]
+        said = LinearRegression().fit(vector, whole).predict(vector).std(0)
+        np.testing.assert_allclose(response[keep].ravel(), said, rtol=1e-3, atol=1e-3 * said.max())
+        assert (np.delete(response, keep, axis=0) == 0).all()
+    everything = observers.linear_response(trials, truth, model.image, [model.z])[0]
+    np.testing.assert_allclose(
+        everything[keep].ravel(), whole.std(0), rtol=1e-3, atol=1e-3 * said.max()
+    )
+
+
 def test_without_signal_both_are_at_chance(tmp_path):
     trials, truth = world(tmp_path, 0.0)
     for top1, log_posterior in scored(trials, truth, 1).values():

@@ -209,6 +209,23 @@ def _retrieve(options: Options) -> None:
         print(f"Retrieved: {options.out}")
 
 
+def _encode(options: Options) -> None:
+    from neurovis.config import build, load_yaml
+    from neurovis.distributed import job
+    from neurovis.encode.experiment import Encode
+    from neurovis.encode.run import encode, table
+
+    with job() as world:
+        experiment = build(Encode, load_yaml(options.experiment, options.override))
+        options.print_config &= world.first
+        if _printed(options, experiment):
+            return
+        folder = encode(experiment, options.out, options.resume == "auto", options.quiet)
+        if world.first:
+            said = "" if options.quiet else table(folder)
+            print(f"{said}Encoding: {folder}\nNext: neurovis report {folder}")
+
+
 def _report(options: Options) -> None:
     from neurovis.report import report_run
 
@@ -292,6 +309,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         "find the best images of a large gallery for a run's predictions, words, or both",
         "retrieve out/runs/demo-0123 --gallery embeddings.h5 --k 5",
     ),
+    "encode": (
+        _encode,
+        "encoding models: which features explain the response of each voxel or sensor",
+        "encode experiments/encoding.yaml data.path=out/prepared/synthetic-0123",
+    ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),
     "doctor": (
@@ -302,7 +324,7 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
 }
 
 
-CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train")
+CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train", "encode")
 """Commands that print a config of their own; the others print their options."""
 
 

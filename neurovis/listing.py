@@ -33,6 +33,7 @@ HOME = {
     "protocols": "neurovis.protocols",
     "augmentations": "neurovis.augment",
     "generators": "neurovis.generate.base",
+    "readouts": "neurovis.encode.readouts.base",
 }
 REQUIRED = [
     "mne",

@@ -40,8 +40,9 @@ adapt ensemble card pretrained search
 hub retrieve
 predict keep
 turns validate
-train listing
-sweep
+train
+sweep encode
+listing
 demo
 cli
 __main__

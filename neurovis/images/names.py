@@ -23,6 +23,7 @@ from neurovis.images.base import ImageEncoder
 from neurovis.images.beside import Beside  # noqa: F401 - registers itself
 from neurovis.images.classical import Classical, Color, Gabor, Hog, Pixels
 from neurovis.images.kinds import Kinds
+from neurovis.images.maps import Maps  # noqa: F401 - registers itself
 from neurovis.images.networks import SUFFIXES, OpenClip, Timm
 from neurovis.images.text import OpenClipText
 from neurovis.images.views import Viewed  # noqa: F401 - registers itself

@@ -213,7 +213,8 @@ def _encode(options: Options) -> None:
     from neurovis.config import build, load_yaml
     from neurovis.distributed import job
     from neurovis.encode.experiment import Encode
-    from neurovis.encode.run import encode, table
+    from neurovis.encode.results import table
+    from neurovis.encode.run import encode
 
     with job() as world:
         experiment = build(Encode, load_yaml(options.experiment, options.override))

@@ -112,9 +112,7 @@ def split_half_ceiling(
         size = n // 2
         means = []
         for low in (0, 1):
-            inside = (place >= low * np.repeat(size, n)) & (
-                place < (1 + low) * np.repeat(size, n)
-            )
+            inside = (place >= low * np.repeat(size, n)) & (place < (1 + low) * np.repeat(size, n))
             begin = np.cumsum(size) - size
             means.append(np.add.reduceat(trials[order[inside]], begin, 0) / size[:, None])
         total += correlate_columns(*means)

@@ -98,7 +98,12 @@ def loss_of(kind: str, varies: np.ndarray) -> Any:
 
 
 def descend(
-    module: Any, problem: Problem, options: Descent, inputs: Inputs, y: np.ndarray, varies: np.ndarray
+    module: Any,
+    problem: Problem,
+    options: Descent,
+    inputs: Inputs,
+    y: np.ndarray,
+    varies: np.ndarray,
 ) -> Any:
     """Train a module in place and give it back with its best weights.
 
@@ -170,9 +175,9 @@ def descend(
     bar = Bar(options.epochs, state["epoch"], f"training {problem.name}", problem.quiet)
     while state["epoch"] < options.epochs and state["since"] < options.patience:
         epoch = state["epoch"]
-        order = np.random.default_rng(
-            [seed_of(problem.seed, problem.name), epoch]
-        ).permutation(train)
+        order = np.random.default_rng([seed_of(problem.seed, problem.name), epoch]).permutation(
+            train
+        )
         planned = [(i, np.sort(order[i::n_batches])) for i in range(n_batches)][state["within"] :]
         module.train()
         with closing(ahead(make, planned)) as batches:

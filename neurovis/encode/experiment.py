@@ -11,9 +11,10 @@ from typing import Any, Literal
 import pydantic
 
 from neurovis.batches import Data
-from neurovis.config import Config, how
+from neurovis.config import Config, added, how
 from neurovis.encode.features import Features
 from neurovis.encode.readouts.base import Readout
+from neurovis.encode.synthesis import Synthesis
 from neurovis.errors import UsageError, unknown
 
 VERSION = 1
@@ -97,6 +98,7 @@ class Encode(Config):
         So that receptive fields come out in degrees.
     scoring : Scoring
     identify : Identify or None
+    synthesis : Synthesis, optional
     expected : dict
         What the paper of this row says; shown beside the results, never used.
     seed : int
@@ -118,6 +120,7 @@ class Encode(Config):
     picture_width: pydantic.PositiveFloat | None = None
     scoring: Scoring = Scoring()
     identify: Identify | None = Identify()
+    synthesis: Synthesis | None = added(None)
     expected: dict[str, Any] = how({})
     seed: int = 0
     device: str = how("auto")
@@ -152,9 +155,7 @@ class Encode(Config):
         for name, readout in self.readouts.items():
             for family in (*readout.families, *readout.needs):
                 if family not in self.features:
-                    raise UsageError(
-                        f"readouts.{name}: {unknown('family', family, self.features)}"
-                    )
+                    raise UsageError(f"readouts.{name}: {unknown('family', family, self.features)}")
             joined = len(self.families_of(name))
             if readout.joins and self.partition and joined > MOST_FAMILIES:
                 raise UsageError(
@@ -165,7 +166,26 @@ class Encode(Config):
             raise UsageError(
                 f"identify: {unknown('readout', self.identify.readout, self.readouts)}"
             )
+        if self.synthesis:
+            if self.synthesis.family not in self.features:
+                raise UsageError(
+                    f"synthesis: {unknown('family', self.synthesis.family, self.features)}"
+                )
+            if self.synthesizer is None:
+                raise UsageError(
+                    f"synthesis: expected a readout that joins families on {self.synthesis.family!r}, found "
+                    "none; add one, such as banded_ridge."
+                )
         return self
+
+    @property
+    def synthesizer(self) -> str | None:
+        """Name of the readout whose model of one family stimuli are synthesised by."""
+        if self.synthesis is None:
+            return None
+        names = [self.synthesis.readout] if self.synthesis.readout else list(self.readouts)
+        fit = (n for n in names if n in self.readouts and self.readouts[n].joins)
+        return next((n for n in fit if self.synthesis.family in self.families_of(n)), None)
 
     def families_of(self, readout: str) -> tuple[str, ...]:
         """Families that a readout is used on."""

@@ -1,8 +1,8 @@
 """Receptive fields in closed form: the Gaussian window through which maps explain each target best.
 
-Comes in: maps of training and validation images, and responses. Goes out: per target a window and a weight
+Comes in: maps of images, and responses to them. Goes out: per target a window and a weight
 per channel. Every window of a grid is tried with ridge regression on the channels seen through it; which
-window and penalty is a target's is chosen on validation images.
+window and penalty is a target's is chosen by generalised cross-validation on the images that are learned from.
 
 Reference: St-Yves & Naselaris 2018, doi:10.1016/j.neuroimage.2017.06.035 (feature-weighted receptive fields).
 """
@@ -109,7 +109,7 @@ class Fields:
     weight : array (target, channel)
     bias : array (target,)
     error : array (target,)
-        Mean squared error on validation images.
+        Mean squared error that is expected on other images.
     """
 
     centre: np.ndarray
@@ -136,12 +136,11 @@ def search(
     reader: Any,
     image: np.ndarray,
     y: np.ndarray,
-    n_train: int,
     centre: np.ndarray,
     size: np.ndarray,
     quiet: bool = True,
 ) -> Fields:
-    """Find each target's window.
+    """Find each target's window, by generalised cross-validation over the images given.
 
     Parameters
     ----------
@@ -149,8 +148,6 @@ def search(
         Images -> maps (image, channel, y, x).
     image : array of str (row,)
     y : array (row, target)
-    n_train : int
-        Rows before this are learned from, the others chosen by.
     centre, size : array
         From `candidates`.
     quiet : bool
@@ -161,48 +158,47 @@ def search(
 
     Notes
     -----
-    Maps of all rows are in memory: keep few channels where maps are large.
+    Maps of all images are in memory: keep few channels where maps are large.
+
+    References
+    ----------
+    Golub, Heath & Wahba 1979, doi:10.1080/00401706.1979.10489751
     """
     import torch
 
-    maps = np.concatenate(
-        [reader(image[i : i + CHUNK]) for i in range(0, len(image), CHUNK)]
-    )
+    maps = np.concatenate([reader(image[i : i + CHUNK]) for i in range(0, len(image), CHUNK)])
     n, n_channels, side = maps.shape[:3]
     maps = torch.from_numpy(maps.reshape(n * n_channels, -1))
-    y_train, y_held = (torch.from_numpy(np.ascontiguousarray(part, np.float32))
-                       for part in (y[:n_train], y[n_train:]))  # fmt: skip
-    middle = y_train.mean(0)
-    y_train, y_held = y_train - middle, y_held - middle
-    n_targets = y.shape[1]
-    best = torch.full((n_targets,), float("inf"))
-    chosen = torch.zeros(n_targets, dtype=torch.long)
-    weight = torch.zeros(n_targets, n_channels)
-    offset = torch.zeros(n_targets)
+    truth = torch.from_numpy(np.ascontiguousarray(y, np.float32))
+    middle = truth.mean(0)
+    truth = truth - middle
+    power = truth.square().sum(0)
+    best = torch.full((y.shape[1],), float("inf"))
+    chosen = torch.zeros(y.shape[1], dtype=torch.long)
+    weight = torch.zeros(y.shape[1], n_channels)
+    offset = torch.zeros(y.shape[1])
     masks = torch.from_numpy(windows(centre, size, side))
     step = 32
     for start in progress(range(0, len(masks), step), "receptive fields", quiet=quiet):
         seen = (maps @ masks[start : start + step].T).reshape(n, n_channels, -1)
         for number in range(seen.shape[2]):
             x = seen[:, :, number]
-            mean = x[:n_train].mean(0)
+            mean = x.mean(0)
             x = x - mean
-            scatter = (x[:n_train].T @ x[:n_train]).double()
-            value, axes = torch.linalg.eigh(scatter)
-            scale = float(value.clamp(min=0).mean()) or 1.0
-            along = axes.float().T @ (x[:n_train].T @ y_train)
-            inside = x[n_train:] @ axes.float()
-            for penalty in PENALTIES * scale:
-                found = along / (value.clamp(min=0) + penalty).float()[:, None]
-                error = ((y_held - inside @ found) ** 2).mean(0)
+            value, axes = torch.linalg.eigh((x.T @ x).double())
+            value, axes = value.clamp(min=0).float(), axes.float()
+            along = axes.T @ (x.T @ truth)
+            for penalty in PENALTIES * (float(value.mean()) or 1.0):
+                # both in the eigenvectors' basis: no prediction has to be made
+                left = power - ((value + 2 * penalty) / (value + penalty) ** 2) @ along.square()
+                freedom = n - 1 - float((value / (value + penalty)).sum())
+                error = n * left / freedom**2
                 better = error < best
                 if bool(better.any()):
                     best[better] = error[better]
                     chosen[better] = start + number
-                    weight[better] = (axes.float() @ found[:, better]).T
-                    offset[better] = -(mean @ (axes.float() @ found[:, better]))
+                    found = axes @ (along[:, better] / (value + penalty)[:, None])
+                    weight[better], offset[better] = found.T, -(mean @ found)
     rows = chosen.numpy()
     bias = (offset + middle).numpy()
     return Fields(centre[rows], size[rows], weight.numpy(), bias, best.numpy())
-
-

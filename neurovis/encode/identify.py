@@ -24,7 +24,7 @@ from neurovis.errors import NeurovisError
 from neurovis.evaluate import Answers, read_answers
 from neurovis.metrics.retrieval import MedianRank, Top, cosine_blocks, merge_gallery, place
 from neurovis.metrics.scoring import score_images
-from neurovis.records import Embeddings, Prediction, Score
+from neurovis.records import Embeddings, Prediction
 
 METRICS = (Top(k=1), Top(k=5), MedianRank())
 MOST_TRIALS = 4000
@@ -116,7 +116,12 @@ def weights(views: list[np.ndarray], shown: np.ndarray) -> np.ndarray:
 
 
 def identify(
-    options: Identify, responses: Responses, system: str, test: np.ndarray, held: np.ndarray, protocol: str
+    options: Identify,
+    responses: Responses,
+    system: str,
+    test: np.ndarray,
+    held: np.ndarray,
+    protocol: str,
 ) -> dict[str, Any]:
     """Score identification of test images.
 
@@ -269,7 +274,11 @@ def _aligned(one: Answers, responses: Responses, run: Path) -> np.ndarray:
 
 
 def _rows(
-    image: np.ndarray, subject: np.ndarray, n_averaged: np.ndarray, wanted: np.ndarray, responses: Responses
+    image: np.ndarray,
+    subject: np.ndarray,
+    n_averaged: np.ndarray,
+    wanted: np.ndarray,
+    responses: Responses,
 ) -> np.ndarray:
     """Rows of the most trials averaged of each wanted image of this subject."""
     best: dict[str, tuple[int, int]] = {}

@@ -128,7 +128,9 @@ def responses_of(
                 f"sub-{subject}: expected {least[side]} {side} images with trials and features or more, found "
                 f"{len(items)}; check split and features."
             )
-    means = {k: recordings.averages(items).reshape(len(items), -1) for k, (items, _) in sides.items()}
+    means = {
+        k: recordings.averages(items).reshape(len(items), -1) for k, (items, _) in sides.items()
+    }
     n_train = len(means["train"])
     y = np.concatenate([means["train"], means.pop("validation")])
     image = np.concatenate([sides["train"][1], sides["validation"][1]])
@@ -162,7 +164,9 @@ def responses_of(
     else:
         ceiling["ncsnr"] = ncsnr_ceiling(found, repeats)
         if len(found.n) >= 3:
-            ceiling["split_half"] = split_half_ceiling(read(rows["test"]), trials.image[rows["test"]])
+            ceiling["split_half"] = split_half_ceiling(
+                read(rows["test"]), trials.image[rows["test"]]
+            )
     learned = streamed(read, trials.image, np.concatenate([rows["train"], rows["validation"]]))
     chosen, on = _chosen(ceiling, learned, repeats, len(constant))
     for name, values in ceiling.items():

@@ -18,16 +18,20 @@ from neurovis.batches import Recordings, seed_of
 from neurovis.config import fingerprint
 from neurovis.device import choose_device
 from neurovis.distributed import World, here, job
+from neurovis.encode import synthesis
 from neurovis.encode.experiment import Encode
 from neurovis.encode.features import Source, alike, missing, sources_of
 from neurovis.encode.identify import identify
-from neurovis.encode.readouts.base import Problem
+from neurovis.encode.readouts.base import Fitted, Problem
 from neurovis.encode.responses import Responses, responses_of
+from neurovis.encode.results import control, pooled
 from neurovis.encode.scores import subsets
-from neurovis.encode.scoring import Said, Scored, System, compare, pairs, score
+from neurovis.encode.scoring import Said, Scored, System, chosen, compare, pairs, score
+from neurovis.encode.summary import summary
+from neurovis.encode.synthesis import goals_of, optimise
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.progress import say
-from neurovis.records import Score, Split
+from neurovis.records import Split, Stimuli
 from neurovis.store import (
     FORMAT_VERSION,
     artefact,
@@ -52,6 +56,7 @@ class Setup:
     experiment: Encode
     split: Split
     sources: dict[str, Source]
+    stimuli: Stimuli
     concept: dict[str, str]
     known: np.ndarray
     folder: Path
@@ -101,9 +106,7 @@ def encode(experiment: Encode, out: str | Path, resume: bool = True, quiet: bool
     inputs |= {f"embeddings/{k}": v.identity for k, v in named if v.identity}
     if experiment.identify and experiment.identify.decoder:
         inputs["decoder"] = Path(experiment.identify.decoder).name
-    folder = artefact_path(
-        out, "encoding", experiment.name, experiment, inputs, overview.subjects
-    )
+    folder = artefact_path(out, "encoding", experiment.name, experiment, inputs, overview.subjects)
     if world.same(is_complete(folder)):
         say(f"{folder.name}: complete already", quiet)
         return folder
@@ -119,11 +122,11 @@ def encode(experiment: Encode, out: str | Path, resume: bool = True, quiet: bool
         partial.mkdir(parents=True, exist_ok=True)
     world.barrier()
     setup = Setup(
-        experiment, split, sources, concept, known, partial, choose_device(experiment.device), world, quiet
+        experiment, split, sources, stimuli, concept, known, partial, choose_device(experiment.device), world, quiet
     )  # fmt: skip
     try:
         vectors = {k: s for k, s in sources.items() if _is_vector(experiment, k)}
-        train = np.array([i for i in split.train if i in set(known.tolist())])
+        train = known[np.isin(known, split.train)]
         cka, nearly = alike(vectors, train) if len(vectors) > 1 and len(train) > 2 else ({}, [])
         notes += nearly
         parts: list[dict[str, Any]] = []
@@ -142,7 +145,9 @@ def encode(experiment: Encode, out: str | Path, resume: bool = True, quiet: bool
 def _is_vector(experiment: Encode, family: str) -> bool:
     """Whether a readout takes the family as vectors."""
     return any(
-        family in experiment.families_of(name) for name, r in experiment.readouts.items() if not r.maps
+        family in experiment.families_of(name)
+        for name, r in experiment.readouts.items()
+        if not r.maps
     )
 
 
@@ -220,7 +225,7 @@ def _subject(setup: Setup, subject: str) -> dict[str, Any]:
             "notes": responses.notes + identified.pop("notes", []),
             "identified": identified.get("scores", []),
             "modality": responses.modality,
-            "best": _best(experiment, responses, scored),
+            "summary": summary(experiment, responses, scored),
             "n_times": responses.shape[1],
         }
     finally:
@@ -261,10 +266,28 @@ def _fit(setup: Setup, responses: Responses, system: System, folder: Path) -> Sa
         data |= {f"per_target/{k}": np.asarray(v, np.float32) for k, v in per_target.items()}
         if experiment.weights and not system.shuffled:
             save_tensors(path.with_suffix(".safetensors"), fitted.tensors, system=system.name)
+        options = experiment.synthesis
+        if options and system == System(experiment.synthesizer, (options.family,)):
+            _synthesise(setup, responses, fitted, folder.parent / "synthesis.h5")
         write_h5(path, SYSTEM_FORMAT, data)
         for left in folder.glob(f"{system.name}*.trained.safetensors"):
             left.unlink()
     return _read(path) if world.first else None
+
+
+def _synthesise(setup: Setup, responses: Responses, fitted: Fitted, path: Path) -> None:
+    """Embeddings, and pictures, that the model predicts to drive each goal."""
+    options, n = setup.experiment.synthesis, responses.n_train
+    keep, _ = chosen(responses, setup.experiment.scoring)
+    spread, mean = responses.y[:n].std(0, dtype=np.float64), responses.y[:n].mean(0)
+    goals = goals_of(options, responses.groups(), keep, spread)
+    source = setup.sources[options.family]
+    found = [
+        optimise(fitted, source, responses.image[:n], weight, goal, options, float(mean @ weight))
+        for goal, weight in goals.items()
+    ]
+    if found:
+        synthesis.write(path, found, options, setup.stimuli, setup.experiment.seed)
 
 
 def _problem(setup: Setup, responses: Responses, system: System, folder: Path) -> Problem:
@@ -317,9 +340,7 @@ def _read(path: Path) -> Said:
     return Said(test, found)
 
 
-def _identify(
-    setup: Setup, responses: Responses, folder: Path, protocol: str
-) -> dict[str, Any]:
+def _identify(setup: Setup, responses: Responses, folder: Path, protocol: str) -> dict[str, Any]:
     """Decoding through the chosen model."""
     options = setup.experiment.identify
     system = identifier(setup.experiment)
@@ -328,26 +349,10 @@ def _identify(
         test = dataset(path, file, "test")[()]
         held = file["held"][()] if "held" in file else None
     if held is None or len(held) < 10:
-        return {"notes": ["identification: the split has fewer than 10 validation images; left out."]}
+        return {
+            "notes": ["identification: the split has fewer than 10 validation images; left out."]
+        }
     return identify(options, responses, system.name, test, held, protocol)
-
-
-def _best(experiment: Encode, responses: Responses, scored: Scored) -> dict[str, Any]:
-    """Share of scored targets in each group that each family predicts best."""
-    out: dict[str, Any] = {}
-    for readout in experiment.readouts:
-        winner = scored.arrays.get(f"best/{readout}/family")
-        if winner is None:
-            continue
-        families = experiment.families_of(readout)
-        keep, out[readout] = scored.arrays["chosen"], {}
-        for group, member in responses.groups().items():
-            inside = member & keep
-            if inside.any():
-                count = np.bincount(winner[inside], minlength=len(families))
-                shares = {f: float(c / inside.sum()) for f, c in zip(families, count)}
-                out[readout][group] = {"n": int(inside.sum()), **shares}
-    return out
 
 
 def _write(path: Path, responses: Responses, scored: Scored, more: dict[str, np.ndarray]) -> None:
@@ -382,7 +387,7 @@ def _finish(
     experiment = setup.experiment
     scores = [one for part in parts for one in part["scores"]]
     if len(parts) > 1:
-        scores += _pooled(parts)
+        scores += pooled(parts)
     notes = notes + [note for part in parts for note in part["notes"]]
     as_dict = lambda some: [one.to_dict() for one in some]  # noqa: E731
     write_json(
@@ -396,7 +401,12 @@ def _finish(
             "n_times": parts[0]["n_times"],
             "subjects": [part["subject"] for part in parts],
             "systems": [
-                {"name": s.name, "readout": s.readout, "families": s.families, "shuffled": s.shuffled}
+                {
+                    "name": s.name,
+                    "readout": s.readout,
+                    "families": s.families,
+                    "shuffled": s.shuffled,
+                }
                 for s in systems(experiment)
             ],
             "features": {k: s.config.encoder for k, s in setup.sources.items()},
@@ -408,7 +418,7 @@ def _finish(
             "notes": list(dict.fromkeys(notes)),
             "counts": {part["subject"]: part["counts"] for part in parts},
             "chosen_on": {part["subject"]: part["chosen_on"] for part in parts},
-            "best": {part["subject"]: part["best"] for part in parts},
+            "summary": {part["subject"]: part["summary"] for part in parts},
             "control": control(scores),
             "scores": as_dict(scores),
             "comparisons": as_dict(one for part in parts for one in part["comparisons"]),
@@ -417,82 +427,3 @@ def _finish(
         },
     )
     setup.split.write(folder / "split.json")
-
-
-def control(scores: list[Score]) -> dict[str, Any] | None:
-    """Whether the model of shuffled images stays at chance: its interval over all targets holds 0."""
-    found = [
-        s for s in scores if s.about["shuffled"] and s.name == "pearson" and s.about["group"] == "all"
-    ]
-    if not found:
-        return None
-    rows = [
-        {"subject": s.about["subject"], "value": s.value, "low": s.low, "high": s.high, "n": s.n}
-        for s in found
-    ]
-    return {"at_chance": all(r["low"] <= 0 <= r["high"] for r in rows), "subjects": rows}
-
-
-def _pooled(parts: list[dict[str, Any]]) -> list[Score]:
-    """Means over subjects; images move together where all saw the same ones."""
-    same = all(np.array_equal(part["images"], parts[0]["images"]) for part in parts)
-    out = []
-    by_key: dict[tuple, list[tuple[Score, np.ndarray]]] = {}
-    for part in parts:
-        for one in part["scores"]:
-            key = (one.about["system"], one.about["group"], one.name)
-            by_key.setdefault(key, []).append((one, part["draws"][key]))
-    for (_, _, name), several in by_key.items():
-        if len(several) < len(parts):
-            continue
-        draws = np.stack([d for _, d in several])
-        if not same:
-            rng = np.random.default_rng(0)
-            draws = np.stack([rng.permutation(d) for d in draws])
-        low, high = np.quantile(draws.mean(0), [0.025, 0.975])
-        first = several[0][0]
-        value = float(np.mean([one.value for one, _ in several]))
-        about = {**first.about, "subject": "all", "n_subjects": len(several)}
-        about["n_targets"] = sum(one.about["n_targets"] for one, _ in several)
-        if "n_significant" in about:
-            about["n_significant"] = sum(one.about["n_significant"] for one, _ in several)
-        out.append(
-            Score(value, first.n, 0.0, min(float(low), value), max(float(high), value), np.zeros(0),
-                  first.gallery, first.protocol, True, name, about)
-        )  # fmt: skip
-    return out
-
-
-def table(folder: str | Path) -> str:
-    """Families and readouts by group, for the terminal."""
-    from neurovis.store import read_json
-
-    data = read_json(Path(folder) / "encoding.json", "neurovis-encoding")
-    scores = [Score.from_dict(one) for one in data["scores"]]
-    who = "all" if len(data["subjects"]) > 1 else data["subjects"][0]
-    mine = [s for s in scores if s.about["subject"] == who]
-    names = {s.name for s in mine}
-    measure = "pearson_normalised" if "pearson_normalised" in names else "pearson"
-    mine = [s for s in mine if s.name == measure]
-    groups = list(dict.fromkeys(s.about["group"] for s in mine))
-    rows = [["", *groups]]
-    for system in dict.fromkeys(s.about["system"] for s in mine):
-        cells = {s.about["group"]: s for s in mine if s.about["system"] == system}
-        first = [
-            f"{cells[g].value:.3f} [{cells[g].low:.3f}, {cells[g].high:.3f}]" if g == "all" else
-            f"{cells[g].value:.3f}" if g in cells else "-"
-            for g in groups
-        ]  # fmt: skip
-        rows.append([system, *first])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = [f"{measure}, {mine[0].gallery}" if mine else "no target was scored"]
-    if mine:
-        lines.append(f"{mine[0].protocol}; 95 % intervals; chance 0; {who} subject(s)")
-    lines += ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
-    if data["control"]:
-        state = "at chance" if data["control"]["at_chance"] else "NOT at chance: look for a leak"
-        lines.append(f"shuffled images: {state}")
-    for one in map(Score.from_dict, data["identified"]):
-        if one.name == "top1":
-            lines.append(f"identification, {one.about['system']}: {one}")
-    return "\n".join([*lines, *data["notes"]]) + "\n"

@@ -113,7 +113,7 @@ def score(
     """
     keep, reasons = chosen(responses, options)
     groups = responses.groups()
-    n_channels, n_times = responses.shape
+    n_times = responses.shape[1]
     y = responses.test
     counts = resample_counts(len(y), options.n_bootstrap)
     ceiling = responses.ceiling.get(options.ceiling)
@@ -151,7 +151,9 @@ def score(
                 if member.any():
                     total += values[measure][:, member].sum(1, dtype=np.float64)
             if n_times > 1:
-                time = np.eye(n_times, dtype=np.float32)[np.arange(block.start, block.stop) % n_times]
+                time = np.eye(n_times, dtype=np.float32)[
+                    np.arange(block.start, block.stop) % n_times
+                ]
                 curve += (of_r * alive[block]) @ time
         low, high = np.quantile(draws, [0.025, 0.975], axis=0)
         found = {"pearson": r, "r2": explained, "low": low, "high": high}

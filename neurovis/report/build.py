@@ -16,6 +16,7 @@ from neurovis.report import (
     account,
     adapted,
     coverage,
+    encoding,
     evoked,
     headline,
     pictures,
@@ -55,7 +56,10 @@ def report_run(run: str | Path, out: str | Path | None = None, quiet: bool = Fal
     """
     run = Path(run)
     out = Path(out) if out is not None else run / "report.html"
-    page = build(read(run), quiet)
+    if (run / "encoding.json").is_file():
+        page = encoding.page(run, quiet)
+    else:
+        page = build(read(run), quiet)
     with atomic(out) as partial:
         partial.write_text(page, encoding="utf-8")
     return out

@@ -97,7 +97,9 @@ class BandedRidge(Readout, name="banded_ridge"):
         held = None
         if problem.hold and len(problem.held):
             train = problem.train
-            coef, intercept = learn([b[train] for b in bands], problem.y[train], found, problem.device)
+            coef, intercept = learn(
+                [b[train] for b in bands], problem.y[train], found, problem.device
+            )
             held = np.concatenate([b[problem.held] for b in bands], 1) @ coef + intercept
         return Fitted(
             predict, parts, per_target, tensors, held, gradient if len(sources) == 1 else None

@@ -90,9 +90,10 @@ class MapReadout(Readout):
         module = self.module(side, n_channels, y.shape[1], width)
         if self.start == "search" and not core:
             windows = candidates(self.n_centres, self.sizes, side)
-            self.begin(
-                module, search(reader, problem.image, y, problem.n_train, *windows, problem.quiet)
-            )
+            # validation images are kept for stopping where there is something to stop
+            n = problem.n_train if self.train.epochs else len(problem.image)
+            found = search(reader, problem.image[:n], y[:n], *windows, problem.quiet)
+            self.begin(module, found)
         if core:
             module = _stacked(network, module)
         module = self.train_module(module, problem, inputs, y, varies)

@@ -82,7 +82,10 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     made["encode"].add_argument("experiment", help="YAML of the encoding experiment")
     made["encode"].add_argument("--out", default=".", help="goes to OUT/encoding/... (default .)")
     made["encode"].add_argument(
-        "--resume", choices=("auto", "never"), default="auto", help="go on with what is fitted already"
+        "--resume",
+        choices=("auto", "never"),
+        default="auto",
+        help="go on with what is fitted already",
     )
     override("encode")
     made["evaluate"].add_argument(

@@ -39,6 +39,7 @@ SMALL = {
     "train_repeats=1 n_test=4 test_repeats=2 size=48",
     "preprocess": "--n-jobs 1",
     "preprocess bids": "--n-jobs 1 test_repeats=3",
+    "encode": "partition=false scoring.n_bootstrap=50 scoring.n_permutations=50 data.tmax=0.2",
     "train": "train.epochs=1 targets.picture.components=8 brain.n_hidden=4 device=cpu",
 }
 BENCHMARKS = {

@@ -174,7 +174,7 @@ def descend(
 
     bar = Bar(options.epochs, state["epoch"], f"training {problem.name}", problem.quiet)
     while state["epoch"] < options.epochs and state["since"] < options.patience:
-        epoch = state["epoch"]
+        epoch, value = state["epoch"], math.nan
         order = np.random.default_rng([seed_of(problem.seed, problem.name), epoch]).permutation(
             train
         )
@@ -183,9 +183,10 @@ def descend(
         with closing(ahead(make, planned)) as batches:
             for batch in batches:
                 parts, _ = backward(module, loss, batch, world, nullcontext())
-                if not bool(torch.isfinite(parts["loss"])):
+                value = float(parts["loss"])
+                if not math.isfinite(value):
                     raise NeurovisError(
-                        f"{problem.name}: the loss is {float(parts['loss'])} in epoch {epoch + 1}, expected a "
+                        f"{problem.name}: the loss is {value} in epoch {epoch + 1}, expected a "
                         "number; lower the rate (train.lr)."
                     )
                 world.average(module.parameters())
@@ -194,10 +195,10 @@ def descend(
                 optimiser.zero_grad(set_to_none=True)
                 state["within"] += 1
                 if (epoch * n_batches + state["within"]) % every == 0:
-                    value = _validate(module, problem, options, inputs, y, varies, loss)
+                    judged = _validate(module, problem, options, inputs, y, varies, loss)
                     state["since"] += 1
-                    if value < state["best"]:
-                        state |= {"best": value, "since": 0}
+                    if judged < state["best"]:
+                        state |= {"best": judged, "since": 0}
                         best = {k: v.detach().clone() for k, v in module.state_dict().items()}
                     module.train()
                     if state["since"] >= options.patience:
@@ -205,7 +206,7 @@ def descend(
                 if checkpoint.due(CHECKPOINT_SECONDS):
                     checkpoint.save(state=state, best=best)
         state |= {"epoch": epoch + 1, "within": 0}
-        bar.step(f"loss {float(parts['loss']):.3f}, validation {state['best']:.3f}")
+        bar.step(f"loss {value:.3f}, validation {state['best']:.3f}")
     bar.close()
     module.load_state_dict(best)
     module.eval()

@@ -262,9 +262,10 @@ def alike(sources: dict[str, Source], images: Sequence[str]) -> tuple[dict[str, 
     images = np.asarray(images)[:: max(1, len(images) // 1500)]
     kernels = {}
     for name, source in sources.items():
-        x = source.scaling(images)(source.vectors(images)).astype(np.float64)
+        x = source.vectors(images).astype(np.float64)
+        x -= x.mean(0)
         kernel = x @ x.T
-        kernels[name] = kernel / np.linalg.norm(kernel)
+        kernels[name] = kernel / max(np.linalg.norm(kernel), 1e-300)
     names, found, notes = list(kernels), {}, []
     for i, first in enumerate(names):
         for second in names[i + 1 :]:

@@ -173,8 +173,10 @@ def score(
         if n_times > 1:
             curve /= np.maximum(per_time, 1)
             value = np.bincount(np.arange(len(r)) % n_times, r * alive, n_times)
-            limits = np.quantile(curve, [0.025, 0.975], axis=0)
-            arrays[f"{place}/time"] = np.stack([value / np.maximum(per_time, 1), *limits])
+            value /= np.maximum(per_time, 1)
+            low, high = np.quantile(curve, [0.025, 0.975], axis=0)
+            limits = np.minimum(low, value), np.maximum(high, value)
+            arrays[f"{place}/time"] = np.stack([value, *limits])
         for (group, measure), total in means.items():
             member = in_group[group]
             total /= member.sum()

@@ -45,7 +45,11 @@ class Maps(Feature, name="maps"):
                 f"maps: expected different parts, at least one, and a grid of at most {self.size} (size), "
                 f"found {', '.join(self.parts) or 'none'} and {self.grid}; correct them."
             )
-        self._filters()
+        if min(self.wavelengths, default=0) < 3 or max(self.wavelengths) > self.size / 2:
+            raise UsageError(
+                f"maps: expected wavelengths from 3 to size/2 = {self.size / 2:g} pixels, found "
+                f"{', '.join(map(str, self.wavelengths)) or 'none'}; change them or the size."
+            )
         return self
 
     @property

@@ -86,19 +86,19 @@ class Sentence(ImageEncoder, name="sentence"):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model = model.eval().requires_grad_(False).to(device)
-        most = min(self.window, getattr(model.config, "max_position_embeddings", self.window))
-        size = max(4, most - words.num_special_tokens_to_add() - 2)
+        most = min(
+            self.window, getattr(model.config, "max_position_embeddings", self.window + 2) - 2
+        )
 
         def prepare(text: str) -> np.ndarray:
-            tokens = words(text, add_special_tokens=False, verbose=False)["input_ids"] or [words.unk_token_id or 0]  # fmt: skip
+            cut = {"truncation": True, "max_length": most, "return_overflowing_tokens": True}
             total, count = 0.0, 0
             with torch.inference_mode():
-                for start in range(0, len(tokens), size):
-                    part = words.build_inputs_with_special_tokens(tokens[start : start + size])
+                for part in words(text, **cut)["input_ids"]:
                     given = torch.tensor([part], device=device)
                     said = model(input_ids=given).last_hidden_state[0].float().cpu()
                     total, count = total + said.sum(0), count + len(part)
             return (total / count).numpy()
 
-        settings = {"window": size, "tokenizer": type(words).__name__}
+        settings = {"window": most, "tokenizer": type(words).__name__}
         return Encoder(prepare, lambda vectors: vectors, hash_weights(model, settings))

@@ -45,7 +45,9 @@ def test_equals_himalaya(n, monkeypatch):
     )  # fmt: skip
     assert np.abs(found.coef - coef).max() < 1e-4 * np.abs(coef).max()
     np.testing.assert_allclose(found.intercept, intercept, atol=1e-4)
-    np.testing.assert_allclose(np.log(found.share / found.penalty[:, None]).T, deltas, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.log(found.share / found.penalty[:, None]).T, deltas, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_one_band_is_ridge():
@@ -62,7 +64,7 @@ def test_a_corner_leaves_the_other_band_out():
     found = solve(bands, y, folds(np.arange(100) % 5), np.array([[1.0, 0.0]]), PENALTIES)
     alone = solve(bands[:1], y, folds(np.arange(100) % 5), np.ones((1, 1)), PENALTIES)
     assert not found.coef[15:].any()
-    np.testing.assert_allclose(found.coef[:15], alone.coef, atol=1e-6)
+    np.testing.assert_allclose(found.coef[:15], alone.coef, atol=1e-5)
 
 
 def test_weights_of_other_rows_keep_what_was_chosen():

@@ -44,4 +44,4 @@ def test_options_are_checked():
     assert encoder("{name: maps, grid: 8, parts: [rgb]}").label == "maps-8-rgb"
     for wrong in ({"parts": ()}, {"parts": ("rgb", "rgb")}, {"grid": 200}, {"wavelengths": (1.0,)}):
         with pytest.raises(UsageError):
-            Maps(**wrong)
+            encoder({"name": "maps", **wrong})

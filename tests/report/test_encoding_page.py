@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "encode"))
-
 from conftest import write_prepared
-from test_encode_run import config, write_voxels
+from fakes.encoding import config, write_voxels
 
 from neurovis import cli
 from neurovis.encode.run import encode

@@ -40,9 +40,8 @@ adapt ensemble card pretrained search
 hub retrieve
 predict keep
 turns validate
-train
+train listing
 sweep encode
-listing
 demo
 cli
 __main__

@@ -70,20 +70,24 @@ def main() -> None:
     # draws without corners: himalaya divides by shares
     shares = simplex(2, options.n_candidates - 1, 1.0, 0)[[0, *range(3, options.n_candidates + 2)]]
     penalties = np.logspace(-3, 4, options.n_penalties)
-    seconds, peak = {}, 0.0
+    seconds, work, peak = {}, {}, 0.0
     for name, width in (("one voxel", 1), ("all", options.n_voxels)):
         with Watch() as watch:
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             solve(bands, y[:, :width], folds, shares, penalties)
             seconds[name] = time.perf_counter() - started
+            work[name] = time.process_time() - worked
         peak = max(peak, watch.peak)
-    per = (seconds["all"] - seconds["one voxel"]) / max(options.n_voxels - 1, 1)
     print(
         f"{n} images, {options.n_voxels} voxels, 2 x {options.n_features} features, {len(shares)} candidates x "
-        f"{len(penalties)} penalties: {seconds['all']:.1f} s ({seconds['one voxel']:.1f} s whatever the voxels, "
-        f"{1000 * per:.3f} ms a voxel: {seconds['one voxel'] + 15000 * per:.0f} s at 15,000), "
-        f"{peak:.2f} GiB at most"
+        f"{len(penalties)} penalties; {peak:.2f} GiB at most"
     )
+    for what, found in (("seconds", seconds), ("seconds of processors", work)):
+        per = (found["all"] - found["one voxel"]) / max(options.n_voxels - 1, 1)
+        print(
+            f"{what}: {found['all']:.1f}, of which {found['one voxel']:.1f} whatever the voxels and "
+            f"{1000 * per:.2f} ms for each; {found['one voxel'] + 15000 * per:.0f} at 15,000"
+        )
     if options.compare:
         some = np.linspace(0, options.n_voxels - 1, min(options.compare, options.n_voxels)).astype(
             int

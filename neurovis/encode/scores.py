@@ -37,9 +37,9 @@ def r2(said: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def split_r2(parts: Mapping[str, np.ndarray], y: np.ndarray) -> dict[str, np.ndarray]:
-    """Share of variance that each family of a joint model accounts for; they sum to its R².
+    """Share of variance that each family of a joint model accounts for.
 
-    The product measure ``sum(part * (2 y - said)) / sum(y**2)`` of centred values.
+    They sum to its R², but for the part that a wrong mean takes away. The product measure ``sum(part * (2 y - said)) / sum(y**2)`` of centred values.
 
     Parameters
     ----------

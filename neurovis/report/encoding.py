@@ -358,7 +358,7 @@ def ceilings(one: Encoded) -> Markup | None:
         parts.append(table(["Group", "Targets", "Scored", *names], rows))
     if not parts:
         return el(
-            "p", "Not known: no test image was repeated. Scores are not normalised.", class_="small"
+            "p", "Not known: no image was repeated. Scores are not normalised.", class_="small"
         )
     note = el("p", "Share of the variance of mean test responses that images explain: median and quartiles "
               "over targets that vary. ncsnr: Allen et al. 2022, doi:10.1038/s41593-021-00962-x; split_half: "

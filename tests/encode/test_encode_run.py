@@ -187,7 +187,7 @@ def test_without_repeats_nothing_is_normalised(tmp_path):
     folder = write_voxels(tmp_path / "p", repeats=(1, 1), noise=0.3)
     made = encode(config(folder), tmp_path, quiet=True)
     data = read_json(made / "encoding.json")
-    assert any("no test image was repeated" in note for note in data["notes"])
+    assert any("no image was repeated" in note for note in data["notes"])
     assert {s["name"] for s in data["scores"]} == {"pearson", "r2"}
     assert data["chosen_on"]["01"] == "none"
     assert data["identified"]

@@ -62,7 +62,10 @@ class Nameless(Shelf):
     weight: float = 1.0
 
 
-NEEDED = {"images": {"model": "resnet18", "encoder": "gabor", "parts": ["gabor", "color"]}}
+NEEDED = {
+    "images": {"model": "resnet18", "encoder": "gabor", "parts": ["gabor", "color"]},
+    "readouts": {"content": "about"},
+}
 
 
 def every_component() -> list:

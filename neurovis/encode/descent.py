@@ -19,6 +19,7 @@ from neurovis.ahead import ahead
 from neurovis.batches import seed_of
 from neurovis.checkpoint import Checkpoint
 from neurovis.config import Config
+from neurovis.distributed import normalise_together
 from neurovis.encode.readouts.base import Problem
 from neurovis.errors import NeurovisError
 from neurovis.log import Bar
@@ -142,6 +143,7 @@ def descend(
     loss = loss_of(options.loss, varies).to(problem.device)
     world = problem.world
     world.alike(module)
+    normalise_together(module, world)
     weights = [p for p in module.parameters() if p.ndim > 1]
     rest = [p for p in module.parameters() if p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": options.weight_decay}]

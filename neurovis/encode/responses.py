@@ -129,8 +129,10 @@ def responses_of(
                 f"sub-{subject}: expected {least[side]} {side} images with trials and features or more, found "
                 f"{len(items)}; check split and features."
             )
+    n_targets = recordings.n_chans * recordings.n_times
     means = {
-        k: recordings.averages(items).reshape(len(items), -1) for k, (items, _) in sides.items()
+        k: recordings.averages(items).reshape(len(items), n_targets)
+        for k, (items, _) in sides.items()
     }
     n_train = len(means["train"])
     y = np.concatenate([means["train"], means.pop("validation")])

@@ -268,7 +268,7 @@ def _check(bands: Any, y: Any, folds: Any, penalties: Any) -> None:
         if len(train) < 2 or not len(held):
             raise NeurovisError(
                 f"banded ridge: expected two rows or more to learn from and one to choose by, found "
-                f"{len(train)} and {len(held)}; check the split's validation side, or set folds."
+                f"{len(train)} and {len(held)}; check the split's validation side, or choose by folds."
             )
 
 

@@ -232,6 +232,22 @@ def test_a_split_by_recording_is_refused(voxels, tmp_path):
         encode(config(folder), tmp_path, quiet=True)
 
 
+def test_penalties_need_validation_images_or_folds(tmp_path):
+    from neurovis.records import Split
+
+    folder = write_voxels(tmp_path / "p")
+    split = Split.read(folder / "split.json")
+    Split((*split.train, *split.validation), (), split.test).write(folder / "split.json")
+    with pytest.raises(NeurovisError, match="or choose by folds"):
+        encode(config(folder), tmp_path, quiet=True)
+    folds = {"ridge": {"name": "banded_ridge", "choose": 3}}
+    made = encode(config(folder, readouts=folds, partition=False), tmp_path, quiet=True)
+    assert scores_of(made)["ridge@edges", "front"].low > 0.5
+    assert any(
+        "fewer than 10 validation images" in n for n in read_json(made / "encoding.json")["notes"]
+    )
+
+
 def test_the_command(voxels, tmp_path, capsys):
     path = tmp_path / "e.yaml"
     families = {k: {"embeddings": str(voxels / f"{k}.h5")} for k in ("edges", "words")}

@@ -228,6 +228,24 @@ def _hub(options: Options) -> None:
         print(f"Pushed: {hub.push(options.source, options.target, private, accept)}")
 
 
+def _encode(options: Options) -> None:
+    from neurovis.config import build, load_yaml
+    from neurovis.distributed import job
+    from neurovis.encode.experiment import Encode
+    from neurovis.encode.results import table
+    from neurovis.encode.run import encode
+
+    with job() as world:
+        experiment = build(Encode, load_yaml(options.experiment, options.override))
+        options.print_config &= world.first
+        if _printed(options, experiment):
+            return
+        folder = encode(experiment, options.out, options.resume == "auto", options.quiet)
+        if world.first:
+            said = "" if options.quiet else table(folder)
+            print(f"{said}Encoding: {folder}\nNext: neurovis report {folder}")
+
+
 def _report(options: Options) -> None:
     from neurovis.report import report_run
 
@@ -342,6 +360,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         "when, where and with how much data signals tell what was seen",
         "analyse out/runs/demo-0123 when data.path=out/prepared/synthetic-0123 width=0.05",
     ),
+    "encode": (
+        _encode,
+        "encoding models: which features explain the response of each voxel or sensor",
+        "encode experiments/encoding.yaml data.path=out/prepared/synthetic-0123",
+    ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),
     "doctor": (
@@ -352,7 +375,7 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
 }
 
 
-CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train", "generate", "analyse")
+CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train", "generate", "analyse", "encode")
 """Commands that print a config of their own; the others print their options."""
 
 

@@ -34,6 +34,7 @@ HOME = {
     "augmentations": "neurovis.augment",
     "generators": "neurovis.generate.base",
     "priors": "neurovis.generate.prior",
+    "readouts": "neurovis.encode.readouts.base",
 }
 REQUIRED = [
     "mne",

@@ -79,6 +79,15 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         "--resume", choices=("auto", "never"), default="auto", help="go on from a checkpoint"
     )
     override("train")
+    made["encode"].add_argument("experiment", help="YAML of the encoding experiment")
+    made["encode"].add_argument("--out", default=".", help="goes to OUT/encoding/... (default .)")
+    made["encode"].add_argument(
+        "--resume",
+        choices=("auto", "never"),
+        default="auto",
+        help="go on with what is fitted already",
+    )
+    override("encode")
     made["evaluate"].add_argument(
         "run", nargs="*", help="run folder; several are averaged into an ensemble"
     )
@@ -156,7 +165,7 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         help="also figures as PDF, tables as LaTeX and CSV, into this folder",
     )
     kinds = ("datasets", "images", "brain", "losses", "metrics", "generators")
-    kinds += ("priors", "subjects", "protocols", "augmentations")
+    kinds += ("priors", "subjects", "protocols", "augmentations", "readouts")
     made["list"].add_argument("family", choices=kinds)
     made["list"].add_argument("pattern", nargs="?", default="*", help='such as "*conv*"')
     made["list"].add_argument(

@@ -65,7 +65,8 @@ class Nameless(Shelf):
 NEEDED = {
     "images": {
         "model": "resnet18", "encoder": "gabor", "parts": ["gabor", "color"], "source": "org/repo"
-    }
+    },
+    "readouts": {"content": "about"},
 }  # fmt: skip
 
 

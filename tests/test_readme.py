@@ -41,10 +41,12 @@ SMALL = {
     "preprocess bids": "--n-jobs 1 test_repeats=3",
     "generate": "prior=none --n-jobs 1",
     "analyse": "--n-jobs 1 components=4 step=0.2 growing_step=0.3 n_permutations=20 n_bootstrap=20",
+    "encode": "partition=false scoring.n_bootstrap=50 scoring.n_permutations=50 data.tmax=0.2",
     "train": "train.epochs=1 targets.picture.components=8 brain.n_hidden=4 device=cpu",
 }
 BENCHMARKS = {
     "decoding": "--modality eeg --level middle --recipe ubp --epochs 1 --n-subjects 1 --small",
+    "encoding": "--n-images 60 --n-features 6 --n-voxels 9 --n-candidates 4 --n-penalties 3",
     "galleries": "--n-items 3000 --dim 24 --n-rows 20",
     "generation": "--small --n 2 --memory 16gb --only unclip",
     "limits": "--n-subjects 1 --n-train-concepts 4 --n-test 4 --quiet",

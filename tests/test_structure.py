@@ -42,7 +42,7 @@ predict keep
 turns validate decoded
 train listing cues
 reconstruct
-sweep analysis
+sweep analysis encode
 demo
 cli
 __main__

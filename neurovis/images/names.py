@@ -7,6 +7,7 @@ Comes in: ``open_clip:ViT-H-14/laion2b_s32b_b79k@0.35+tokens``. Goes out: the en
     feature  = "classical" | "gabor" | "color" | "hog" | "pixels"
     network  = "open_clip:" model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
                | "open_clip_text:" model "/" (tag | file), whose one option is "caption"
+               | "sentence:" model
                where model may be "local-dir:" folder or "hf-hub:" org "/" repository
     place    = relative depth in (0, 1] | "layer" number from 1 | "module=" part, such as layer3.5
     option   = "tokens" | "mean" | "cls" | number "px"
@@ -22,7 +23,9 @@ from neurovis.errors import UsageError, unknown
 from neurovis.images.base import ImageEncoder
 from neurovis.images.beside import Beside  # noqa: F401 - registers itself
 from neurovis.images.classical import Classical, Color, Gabor, Hog, Pixels
+from neurovis.images.maps import Maps  # noqa: F401 - registers itself
 from neurovis.images.networks import SUFFIXES, OpenClip, Timm
+from neurovis.images.sentence import Sentence
 from neurovis.images.text import OpenClipText
 from neurovis.images.views import Viewed  # noqa: F401 - registers itself
 from neurovis.images.world import WorldClip, WorldClipKinds, WorldClipText, WorldDino, WorldVae
@@ -68,6 +71,8 @@ def encoder(name: str | dict[str, Any] | ImageEncoder) -> ImageEncoder:
         return _features(name)
     if source == "world":
         return _world(name, rest)
+    if source == Sentence.component:
+        return build(Sentence, {"model": rest})
     if source in NETWORKS:
         return _network(name, NETWORKS[source], rest)
     if "." in source and "+" not in source:
@@ -77,7 +82,7 @@ def encoder(name: str | dict[str, Any] | ImageEncoder) -> ImageEncoder:
             f"encoder {name!r}: only features without weights can be added up "
             f"({', '.join(sorted(FEATURES))}); embed with each network by itself."
         )
-    raise UsageError(unknown("encoder", source, [*FEATURES, *NETWORKS, "world"]))
+    raise UsageError(unknown("encoder", source, [*FEATURES, *NETWORKS, "sentence", "world"]))
 
 
 def _world(name: str, rest: str) -> ImageEncoder:

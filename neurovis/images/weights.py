@@ -15,7 +15,7 @@ from typing import Any
 
 from neurovis.errors import NeurovisError
 
-OFFLINE = ("classical", "color", "gabor", "hog", "pixels")
+OFFLINE = ("classical", "color", "gabor", "hog", "maps", "pixels")
 
 
 def hash_weights(module: Any, settings: dict[str, Any]) -> str:

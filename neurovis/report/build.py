@@ -17,6 +17,7 @@ from neurovis.report import (
     adapted,
     amounts,
     coverage,
+    encoding,
     evoked,
     gallery,
     headline,
@@ -63,7 +64,12 @@ def report_run(run: str | Path, out: str | Path | None = None, quiet: bool = Fal
     """
     run = Path(run)
     out = Path(out) if out is not None else run / "report.html"
-    page = alone(run) if (run / "analysis.json").is_file() else build(read(run), quiet)
+    if (run / "analysis.json").is_file():
+        page = alone(run)
+    elif (run / "encoding.json").is_file():
+        page = encoding.page(run, quiet)
+    else:
+        page = build(read(run), quiet)
     with atomic(out) as partial:
         partial.write_text(page, encoding="utf-8")
     return out

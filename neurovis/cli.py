@@ -216,6 +216,19 @@ def _report(options: Options) -> None:
     print(f"Report: {report_run(Path(options.run), out, quiet=options.quiet)}")
 
 
+def _live(options: Options) -> None:
+    from neurovis.config import build, override
+    from neurovis.live.run import Live, live, text
+
+    names = [name for name in Live.model_fields if getattr(options, name, None)]
+    words = {name: getattr(options, name) for name in names}
+    if options.early:
+        words["early"] = [_number(word) for word in options.early.split(",")]
+    config = build(Live, override(words, options.override))
+    if not _printed(options, config):
+        print(text(live(config, quiet=options.quiet)))
+
+
 def _list(options: Options) -> None:
     from neurovis.listing import listing
 
@@ -293,6 +306,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         "retrieve out/runs/demo-0123 --gallery embeddings.h5 --k 5",
     ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
+    "live": (
+        _live,
+        "decode a Lab Streaming Layer stream as it arrives, or a recording played as one",
+        "live out/runs/demo-0123 --stream EEG",
+    ),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),
     "doctor": (
         _doctor,
@@ -302,7 +320,7 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
 }
 
 
-CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train")
+CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train", "live")
 """Commands that print a config of their own; the others print their options."""
 
 

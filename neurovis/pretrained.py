@@ -118,7 +118,8 @@ class Pretrained:
                 "scale or none; a model with one map per target can be loaded."
             )
         tower = self.brain.build(self.shape)
-        self._model = decoder(tower, self.shape.outputs, projection)
+        spread = any(name.startswith("spread.") for name in tensors)
+        self._model = decoder(tower, self.shape.outputs, projection, spread)
         try:
             self._model.load_state_dict(tensors)
         except RuntimeError as error:

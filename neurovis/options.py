@@ -141,6 +141,9 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         help="embeddings.h5, or TARGET=embeddings.h5; repeatable (default: the run's test images)",
     )
     live.add_argument("--stimuli", default="", help="stimuli.csv with the gallery's pictures")
+    live.add_argument(
+        "--calibrate", type=float, help="learn from so many first minutes before going live"
+    )
     live.add_argument("--early", default="", help="decide on growing windows too, s: 0.2,0.3")
     live.add_argument("--duration", type=float, help="end after so many seconds of signal")
     live.add_argument("--host", default="", help="where the page listens (default 127.0.0.1)")

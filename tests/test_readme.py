@@ -39,12 +39,14 @@ SMALL = {
     "train_repeats=1 n_test=4 test_repeats=2 size=48",
     "preprocess": "--n-jobs 1",
     "preprocess bids": "--n-jobs 1 test_repeats=3",
+    "live": "--duration 8 warm=3",
     "train": "train.epochs=1 targets.picture.components=8 brain.n_hidden=4 device=cpu",
 }
 BENCHMARKS = {
     "decoding": "--modality eeg --level middle --recipe ubp --epochs 1 --n-subjects 1 --small",
     "galleries": "--n-items 3000 --dim 24 --n-rows 20",
     "limits": "--n-subjects 1 --n-train-concepts 4 --n-test 4 --quiet",
+    "live": "--layouts 8x240 --epochs 5 --gallery 50 --dim 8",
     "nsd": "--sessions 2 --shape 9 10 8 --n-voxels 60",
     "one_run": "--seconds 10 --n-chans 30",
     "preprocessing": "--small --only one_run --only nsd",

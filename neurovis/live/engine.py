@@ -32,6 +32,7 @@ class _Pending:
     marker: Marker
     onset: float
     start: int
+    stop: int
     todo: list[tuple[int, float | None]]
 
 
@@ -87,6 +88,8 @@ class Engine:
         self._early: list[tuple[str, float]] = []
         self._ready = False
         self._warm_from = 0
+        self._gather: tuple[int, Callable, Callable] | None = None
+        self._gathered = 0
 
     # ---- the stream
 
@@ -258,6 +261,26 @@ class Engine:
     def _note(self, text: str, kind: str) -> None:
         self.out(Note(text, kind, self.clock.n / self.facts.sfreq))
 
+    def gather(
+        self,
+        until: float,
+        take: Callable[[str, np.ndarray, np.ndarray], None],
+        done: Callable[[], Decoder],
+    ) -> None:
+        """Hand over the events of the first seconds instead of deciding them.
+
+        Parameters
+        ----------
+        until : float, s
+            Events whose windows end by then are handed over, whenever their markers come.
+        take : callable
+            Image, epoch (channel, time), channels present.
+        done : callable
+            Called before the first later event is decided; gives the decoder from then on.
+        """
+        self._gathered = round(until * self.epocher.chain.filtered_sfreq)
+        self._gather = (self._gathered, take, done)
+
     # ---- events
 
     def mark(self, label: str, stamp: float) -> None:
@@ -322,7 +345,7 @@ class Engine:
             if 0 < n < epocher.n_times:
                 todo.append((first + (n - 1) * epocher.chain.every + 1, until))
         todo.append((stop, None))
-        self._pending.append(_Pending(marker, onset, start, todo))
+        self._pending.append(_Pending(marker, onset, start, stop, todo))
 
     def _decide(self) -> None:
         """Decide whatever can be, in the order in which it could."""
@@ -338,9 +361,14 @@ class Engine:
             if not due:
                 return
             pending = min(due, key=lambda d: d[:2])[2]
+            if self._gather is not None and pending.stop > self._gathered:
+                done, self._gather = self._gather[2], None
+                self.decoder = done()
             stop, until = pending.todo.pop(0)
             if until is None:
                 self._pending.remove(pending)
+            if pending.stop <= self._gathered and until is not None:
+                continue
             if pending.start < self.ring.first:
                 if until is None:
                     self._lost(pending.marker, "samples missing")
@@ -378,6 +406,10 @@ class Engine:
             self._lost(marker, why)
             return
         present = epocher.present(lost)
+        if pending.stop <= self._gathered:
+            if self._gather is not None and marker.image:
+                self._gather[1](marker.image, signal, present)
+            return
         kind = "single" if until is None else "early"
         end_at = until if until is not None else epocher.tmin + epocher.n_times / epocher.rate
         self._say(kind, marker, pending.onset, end_at, 1, signal, present, done)

@@ -14,16 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydantic
 
 from neurovis.config import Config
 from neurovis.errors import NeurovisError, UsageError
-from neurovis.live.decode import Decoder, load
+from neurovis.generate.base import Generator
+from neurovis.live.calibrate import Calibration, write
+from neurovis.live.decode import Decision, Decoder, load
 from neurovis.live.engine import Engine
 from neurovis.live.items import Note, Options, Shown
+from neurovis.live.lane import Lane, Way
 from neurovis.live.markers import Markers
 from neurovis.live.page import Page, drawn
-from neurovis.live.pictures import Pictures
+from neurovis.live.pictures import Pictures, jpeg
 from neurovis.live.recipe import Facts, Recipe
 from neurovis.live.replay import Replay
 from neurovis.live.session import Recorder
@@ -70,6 +74,10 @@ class Live(Config):
         Also decide on the mean of all repeats so far.
     warm : float, s
         Signal from which bad channels are learned before anything is decided.
+    generator : Generator, optional
+        Paints the first target's decoded vectors, in a process of its own.
+    calibrate : float, min
+        Learn from the first minutes of the stream before going live.
     align : bool
         Where the run's filters were zero-phase: shift windows by the delay of causal ones.
     replay, root : str
@@ -102,6 +110,8 @@ class Live(Config):
     early: tuple[pydantic.PositiveFloat, ...] = ()
     average: bool = True
     warm: pydantic.PositiveFloat = 10.0
+    generator: Generator | None = None
+    calibrate: pydantic.NonNegativeFloat = 0.0
     align: bool = True
     replay: str = ""
     root: str = ""
@@ -115,7 +125,12 @@ class Live(Config):
     fold: int | None = None
 
 
-def live(options: Live, quiet: bool = False, opened: Callable[[str], None] | None = None) -> dict:
+def live(
+    options: Live,
+    quiet: bool = False,
+    opened: Callable[[str], None] | None = None,
+    watch: Callable[[Shown, float], None] | None = None,
+) -> dict[str, Any]:
     """Decode a stream until it is stopped, or a replay ends.
 
     Parameters
@@ -124,6 +139,8 @@ def live(options: Live, quiet: bool = False, opened: Callable[[str], None] | Non
     quiet : bool
     opened : callable, optional
         Told the page's address.
+    watch : callable, optional
+        Told each decision, and when its last sample arrived (s, by `time.perf_counter`).
 
     Returns
     -------
@@ -151,7 +168,7 @@ def live(options: Live, quiet: bool = False, opened: Callable[[str], None] | Non
             options.run, decoder.model, decoder.subject,
             options.session or (replay.session if replay else ""), options.align,
         )  # fmt: skip
-        return _Loop(options, decoder, recipe, replay, quiet).work(opened)
+        return _Loop(options, decoder, recipe, replay, quiet, watch).work(opened)
     finally:
         if replay is not None:
             replay.close()
@@ -161,10 +178,16 @@ class _Loop:
     """One session."""
 
     def __init__(
-        self, options: Live, decoder: Decoder, recipe: Recipe, replay: Replay | None, quiet: bool
+        self,
+        options: Live,
+        decoder: Decoder,
+        recipe: Recipe,
+        replay: Replay | None,
+        quiet: bool,
+        watch: Callable[[Shown, float], None] | None,
     ):
         self.options, self.decoder, self.recipe = options, decoder, recipe
-        self.replay, self.quiet = replay, quiet
+        self.replay, self.quiet, self.watch = replay, quiet, watch
         self.engine: Engine | None = None
         self.recorder: Recorder | None = None
         self.page: Page | None = None
@@ -177,6 +200,9 @@ class _Loop:
         self._transport: float | None = None
         self._waiting: dict[str, tuple[float, dict[str, float]]] = {}
         self._early: list[Any] | None = None
+        self.lane: Lane | None = None
+        self.calibration: Calibration | None = None
+        self.expected = ""
         self._state = ("waiting", "waiting for the stream")
         self._truths = _labels(options, decoder, replay)
 
@@ -191,6 +217,12 @@ class _Loop:
             say(f"Page: {self.page.url}", self.quiet)
             if opened is not None:
                 opened(self.page.url)
+            if options.generator is not None:
+                model = self.decoder.model
+                way = Way.of(options.run, model.spaces, model.targets[0])
+                self.lane = Lane(
+                    options.generator, model.targets[0], way, self._painted, self._painting
+                )
             name, markers = options.stream, options.markers
             if replay is not None:
                 name, markers = replay.stream, replay.markers
@@ -211,6 +243,8 @@ class _Loop:
             self._tell(force=True)
             return self._summary()
         finally:
+            if self.lane is not None:
+                self.lane.close()
             if self.recorder is not None:
                 self.recorder.close()
             self.page.close()
@@ -261,6 +295,19 @@ class _Loop:
         for item in early:
             self.recorder(item)
         self._state = ("learning", "learning the first seconds")
+        if options.calibrate:
+            epocher = self.engine.epocher
+            self.calibration = Calibration(self.decoder, epocher.names, epocher.tmin)
+            self.engine.gather(60 * options.calibrate, self.calibration.take, self._calibrated)
+
+    def _calibrated(self) -> Decoder:
+        """The decoder that the first minutes taught."""
+        self.decoder, expected = self.calibration.fit()
+        write(self.recorder.folder, self.decoder, 60 * self.options.calibrate, expected)
+        self.expected = str(expected)
+        engine = self.engine
+        self._out(Note(self.expected, "start", engine.clock.n / engine.facts.sfreq))
+        return self.decoder
 
     def _over(self) -> bool:
         """Whether to stop listening."""
@@ -289,6 +336,8 @@ class _Loop:
 
     def _show(self, item: Shown) -> None:
         decision, done, page = item.decision, item.done, self.page
+        if self.watch is not None:
+            self.watch(item, self._arrived)
         self._state = ("live", "live")
         self.tally.add(decision)
         self._counts[decision.kind] = self._counts.get(decision.kind, 0) + 1
@@ -318,6 +367,24 @@ class _Loop:
             "sfreq": self.engine.epocher.rate,
         }
         page.publish("decision", data, name if seen else "")
+        if self.lane is not None and decision.kind != "early":
+            self.lane.offer(decision)
+
+    def _painted(self, decision: Decision, picture: np.ndarray, seconds: float) -> None:
+        """A picture was painted; told by the lane's thread."""
+        from PIL import Image
+
+        name = f"painted-{decision.event}-{decision.n_averaged}"
+        self.page.paint(name, jpeg(Image.fromarray(picture)))
+        n = decision.n_averaged
+        kind = "from one trial" if n == 1 else f"from the mean of {n} trials"
+        said = f"event {decision.event + 1}, {seconds:.1f} s after it was decoded"
+        self.page.publish("painted", {"image": name, "kind": kind, "text": said})
+
+    def _painting(self, text: str) -> None:
+        """A word of the lane's thread."""
+        self.page.publish("note", {"text": text, "at": 0.0})
+        say(text, self.quiet)
 
     def _written(self, name: str, at: float) -> None:
         """A decision stands on a browser's socket; the first one counts."""
@@ -356,6 +423,8 @@ class _Loop:
         self._told = now
         state, text = self._state
         rows = []
+        if self.calibration is not None and not self.expected and state == "learning":
+            text = f"calibrating, {self.calibration.n_images} pictures so far"
         if self.engine is not None:
             engine = self.engine
             facts, there = engine.facts, engine.clock.n / engine.facts.sfreq
@@ -382,6 +451,7 @@ class _Loop:
             "decisions": dict(self._counts),
             "accuracy": self.tally.rows(),
             "latency": self.latencies.summary(),
+            "expected": self.expected,
         }
 
 
@@ -411,6 +481,8 @@ def text(summary: dict[str, Any]) -> str:
             f"{sent['markers']} markers"
         )
     lines.append(f"Events: {summary['events']}, decided {summary['decided']}")
+    expected = summary["expected"]
+    lines += [expected[0].upper() + expected[1:]] if expected else []
     for row in summary["accuracy"]:
         lines.append(
             f"{row['name']}: {100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}], "

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from neurovis.errors import NeurovisError
+from neurovis.live import calibrate
 from neurovis.live.decode import Decision, Decoder
 from neurovis.live.engine import Engine
 from neurovis.live.items import Block, Note, Options, Shown, Taken
@@ -344,6 +345,9 @@ def decide_again(
         recipe, decoder, facts, Markers({}), options, keep, about.get("bads", ()),
         absent=about.get("absent", ()),
     )  # fmt: skip
+    if (session.folder / "calibration.json").is_file():
+        calibrated, until = calibrate.read(session.folder, decoder)
+        engine.gather(until, lambda *epoch: None, lambda: calibrated)
     events = session.events()
     for block in session.blocks(seconds):
         # an event meets the samples that had come before it

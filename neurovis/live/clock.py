@@ -3,7 +3,7 @@
 Comes in: the time stamp of every sample, s. Goes out: the number of each sample on one regular grid, on
 which lost samples have their place. The rule looks at samples one by one, so that it does not matter in
 which portions they arrive. Stamps that amplifiers give on arrival tremble: a step counts as a loss where it
-is larger than `LEAST`, or than 1.5 samples where stamps were regular so far.
+is larger than `LEAST`, or than three quarters of a sample where stamps were regular so far.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ LEAST = 0.02  # s
 MEMORY = 10.0  # s over which a drift of the clocks is followed
 STEADY = 0.02  # tremble in samples below which stamps are regular
 LEARNED = 200  # samples before that can be said
-SPELL = 5.0  # s in which a wrong rate shows
-JUMPS = 12  # steps within a spell that say that the rate is wrong
+JUMPS = 12  # steps in a row, alike in size and distance, that say that the rate is wrong
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Clock:
         self._time: float | None = None  # where the grid expects the next sample
         self._tremble = 0.0
         self._seen = 0
-        self._steps: list[float] = []
+        self._steps: list[tuple[float, int]] = []
 
     def tick(self, stamps: np.ndarray) -> list[Gap]:
         """Take the stamps of new samples: array (time,), s; give the gaps before some of them.
@@ -90,13 +89,17 @@ class Clock:
         return gaps
 
     def _step(self, count: int, stamp: float) -> Gap:
-        self._steps = [t for t in self._steps if abs(stamp - t) < SPELL] + [stamp]
+        self._steps = [*self._steps[-JUMPS:], (stamp, count)]
         if len(self._steps) > JUMPS:
-            raise NeurovisError(
-                f"stream: declares {self.sfreq:g} Hz, but its time stamps step {len(self._steps)} times "
-                f"within {SPELL:g} s as those of another rate do; expected samples at the declared rate: "
-                "correct the amplifier's rate."
-            )
+            at, size = np.array(self._steps).T
+            apart, size = np.diff(at), size[1:]
+            alike = [np.std(x) < 0.3 * abs(np.mean(x)) for x in (apart, size)]
+            if all(alike):
+                found = self.sfreq * (1 - size.mean() / (apart.mean() * self.sfreq))
+                raise NeurovisError(
+                    f"stream: declares {self.sfreq:g} Hz, but its time stamps are those of about "
+                    f"{found:.4g} Hz; expected samples at the declared rate: correct the amplifier's rate."
+                )
         gap = Gap(self.n, count, stamp)
         self.n += max(count, 0)
         self._time = stamp

@@ -166,6 +166,11 @@ class Engine:
                 f"{self.facts.source}: gave samples of {samples.shape[1:]} channels, expected "
                 f"{len(self.facts.names)} as it declared; start it again."
             )
+        most = max(1, int(self.facts.sfreq))
+        if len(samples) > most:  # no window may leave the ring before it is decided
+            for a in range(0, len(samples), most):
+                self.feed(samples[a : a + most], stamps[a : a + most])
+            return
         if not len(samples):
             return
         first = self.clock.n

@@ -9,6 +9,7 @@ everything shown is put in as text. New facts come as server-sent events.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import queue
 import secrets
@@ -160,7 +161,8 @@ class Page:
         """The end: browsers are told what they were not yet, and the port is free again."""
         with self._lock:
             for client in self._clients:
-                client.put((b"", "end"))
+                with contextlib.suppress(queue.Full):
+                    client.put_nowait((b"", "end"))
             self._clients = []
         self._server.shutdown()
         self._server.server_close()

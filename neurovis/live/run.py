@@ -360,8 +360,6 @@ class _Loop:
             "decision": decision.to_dict(),
             "names": [self._label(image) for image in decision.image],
             "truth_name": self._label(decision.truth) if decision.truth else "",
-            "accuracy": self.tally.rows(),
-            "latency": self.latencies.summary(),
             "epoch": drawn(item.epoch),
             "tmin": self.engine.epocher.tmin,
             "sfreq": self.engine.epocher.rate,
@@ -437,6 +435,8 @@ class _Loop:
                 ["bad channels", ", ".join(engine.epocher.bad) or "none"],
             ]
         self.page.publish("stream", {"state": state, "text": text, "rows": rows})
+        told = {"accuracy": self.tally.rows(), "latency": self.latencies.summary()}
+        self.page.publish("tally", told)
 
     def _summary(self) -> dict[str, Any]:
         """What a session came to, as plain data."""

@@ -24,7 +24,6 @@ from neurovis.live.recipe import Facts
 
 WAIT = 0.1  # s that a sample is awaited before anything else is looked at
 SILENT = 3.0  # s without a sample after which the stream is looked for anew
-MOST = 4096  # samples taken at a time
 
 
 @dataclass(frozen=True)
@@ -235,7 +234,8 @@ class Listener:
             return None
         parts.append(np.array(sample)[None])
         stamps.append([stamp])
-        more, times = inlet.pull_chunk(timeout=0.0, max_samples=MOST)
+        # a second of signal at most, so that markers are heard between
+        more, times = inlet.pull_chunk(timeout=0.0, max_samples=max(1, int(inlet.sfreq)))
         if len(times):
             parts.append(np.array(more))
             stamps.append(times)

@@ -67,7 +67,9 @@ class Tiny:
         pairs = zip(self.played.label.tolist(), self.played.onset.tolist())
         return [(label, onset) for label, onset in pairs if onset < stop]
 
-    def decide(self, stop: float, cuts=(), keep=None, signal=None, **options) -> list:
+    def decide(
+        self, stop: float, cuts=range(40, 100_000, 40), keep=None, signal=None, **options
+    ) -> list:
         """What an engine says of the recording up to a time, fed in portions."""
         made: list = []
         n = round(stop * self.played.sfreq)
@@ -102,7 +104,9 @@ def tiny_run(folder: Path) -> Tiny:
     root = folder / "world"
     simulate(root, {"name": "meg", "n_chans": 20}, quiet=True, **DESIGN)
     load_datasets()
-    dataset = resolve(Dataset, {"name": "synthetic", "steps": {"phase": "minimum"}})
+    dataset = resolve(
+        Dataset, {"name": "synthetic", "steps": {"phase": "minimum", "notch": [50.0]}}
+    )
     prepared = prepare(dataset, root, folder, quiet=True)
     content = {**EXPERIMENT, "data": {"path": str(prepared)}}
     run = train(build(Experiment, content), folder, quiet=True)

@@ -39,7 +39,6 @@ def test_lost_samples_have_their_place_whatever_the_portions(losses, cuts):
     number = np.flatnonzero(keep)
     clock, gaps = ticked(9 + number / 1000, cuts=[c for c in cuts if c < len(number)])
     edges = np.diff(number)
-    # a single lost sample is more than the tremble, two are more than 1.5 samples
     expected = [(int(number[i]) + 1, int(edges[i]) - 1) for i in np.flatnonzero(edges > 1)]
     assert [(g.start, g.count) for g in gaps] == expected
     assert clock.n == 6000

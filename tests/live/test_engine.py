@@ -28,7 +28,7 @@ def tiny(tmp_path_factory) -> Tiny:
 @pytest.fixture(scope="module")
 def plain(tiny) -> list:
     """What an engine says of the beginning of the recording, all in one piece per event."""
-    return tiny.decide(STOP, cuts=range(40, 5000, 40), early=(0.2,))
+    return tiny.decide(STOP, early=(0.2,))
 
 
 def notes(made: list) -> list[str]:
@@ -135,7 +135,7 @@ def test_repeats_are_averaged_as_they_come(tiny):
 
 def test_lost_samples_cost_the_windows_over_them_alone(tiny, plain):
     keep = np.r_[0:3000, 3010:4800]
-    made = tiny.decide(STOP, keep=keep, cuts=range(40, 4800, 40), early=(0.2,))
+    made = tiny.decide(STOP, keep=keep, early=(0.2,))
     assert "samples: 10 are missing (0.050 s)" in notes(made)
     rows = {(d.event, d.kind, d.n_averaged): d for d in decisions(made)}
     before = {(d.event, d.kind, d.n_averaged): d for d in decisions(plain)}
@@ -152,7 +152,7 @@ def test_lost_samples_cost_the_windows_over_them_alone(tiny, plain):
 @pytest.mark.parametrize("lost", [1100, 2400])
 def test_after_a_long_silence_it_goes_on(tiny, lost):
     keep = np.r_[0:2000, 2000 + lost : 4800]
-    made = tiny.decide(STOP, keep=keep, cuts=range(40, 4800, 40))
+    made = tiny.decide(STOP, keep=keep)
     assert any(t.startswith(f"samples: {lost} are missing") for t in notes(made))
     events = [d.event for d in decisions(made) if d.kind == "single"]
     onset = np.array([t for _, t in tiny.events(STOP)])
@@ -163,7 +163,7 @@ def test_after_a_long_silence_it_goes_on(tiny, lost):
 def test_a_channel_without_numbers_is_left_out_while_it_is(tiny, plain):
     signal = tiny.signal.copy()
     signal[3000:3050, 4] = np.nan
-    made = tiny.decide(STOP, signal=signal, cuts=range(40, 4800, 40))
+    made = tiny.decide(STOP, signal=signal)
     epochs = {
         m.decision.event: m for m in made if isinstance(m, Shown) and m.decision.kind == "single"
     }
@@ -178,7 +178,7 @@ def test_a_channel_without_numbers_is_left_out_while_it_is(tiny, plain):
 def test_all_channels_without_numbers_decide_nothing(tiny):
     signal = tiny.signal.copy()
     signal[3000:3050] = np.nan
-    made = tiny.decide(STOP, signal=signal, cuts=range(40, 4800, 40))
+    made = tiny.decide(STOP, signal=signal)
     assert any("missing in half of the channels" in t for t in notes(made))
 
 
@@ -283,7 +283,7 @@ def test_channels_that_are_not_there_are_mended_and_said(tiny):
     [
         ({"names": ("a", "b")}, "has 0 of the run's"),
         ({"names": ("a", "b", "a")}, "channel 'a' stands in it twice"),
-        ({"sfreq": 60.0}, "h_freq"),
+        ({"sfreq": 60.0}, "sfreq"),
         ({"sfreq": 90.0}, "sfreq"),
     ],
 )

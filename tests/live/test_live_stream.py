@@ -91,10 +91,12 @@ DROPS = """
         last = first + len(signal)
         if drops and first >= drops[0]:
             drops.pop(0)
-            time.sleep(0.5)  # what was sent arrives
+            time.sleep(1.5)  # what was sent arrives
             del outlets
             outlets = Outlets(played, play)
             assert outlets.wait(120)
+        if last == 7800:
+            time.sleep(3)  # markers of what follows are of no window that ends in time
         sent[0] += outlets.send(signal, zero + np.arange(first, last) / played.sfreq)
         while due < len(played.onset) and played.onset[due] * played.sfreq < last:
             outlets.mark(str(played.label[due]), zero + played.onset[due])

@@ -193,16 +193,21 @@ def decision(**changes) -> dict:
         "n_averaged": 1, "image": ["cat", EVIL], "similarity": [0.9, 0.1], "probability": [0.7, 0.2],
         "concept": [EVIL, "cat"], "concept_probability": [0.7, 0.3], "rank": 1, "counted": True,
     } | changes  # fmt: skip
-    latency = {"median": 9.5, "p99": 20.0, "edges": list(range(0, 50, 2)), "counts": [1] * 25}
     return {
         "decision": made, "names": [EVIL, "second"], "truth_name": "cat", "tmin": -0.1, "sfreq": 100.0,
         "epoch": drawn(np.random.default_rng(0).standard_normal((12, 70)).astype(np.float32)),
-        "latency": {**latency, "n": 9, "stages": [["tower", 3.0]]},
-        "accuracy": [
-            {"name": "top-1, one trial", "value": 0.5, "low": 0.2, "high": 0.8, "chance": 0.125, "n": 8,
-             "images": 4}
-        ],
     }  # fmt: skip
+
+
+TALLY = {
+    "latency": {
+        "n": 9, "median": 9.5, "p99": 20.0, "edges": list(range(0, 50, 2)), "counts": [1] * 25,
+        "stages": [["tower", 3.0]],
+    },
+    "accuracy": [
+        {"name": "top-1, one trial", "value": 0.5, "low": 0.2, "high": 0.8, "chance": 0.125, "n": 8, "images": 4}
+    ],
+}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -212,6 +217,7 @@ def test_a_browser_shows_it_and_text_stays_text(tmp_path):
     page.publish("stream", {"state": "live", "text": "live", "rows": [["rate", "200 Hz"]]})
     page.publish("note", {"text": EVIL, "at": 2.0})
     page.publish("decision", decision())
+    page.publish("tally", TALLY)
     # the browser waits for the end of its stream, then gives the page as it stands
     ender = threading.Timer(6.0, page.close)
     ender.start()

@@ -78,7 +78,7 @@ def test_bands_are_those_of_the_zero_phase_filter():
     plain = Causal(1000.0, 1.0, 40.0, (50.0,)).stream(1, "zero")(impulse)[0]
     frequency = np.fft.rfftfreq(n, 1e-3)
     gain, other = np.abs(np.fft.rfft(plain)), np.abs(zero.response(n))
-    inside = (frequency > 3) & (frequency < 38)
+    inside = (frequency > 3) & (frequency < 34)
     assert np.allclose(gain[inside], 1, atol=0.02)
     assert np.allclose(other[inside], 1, atol=0.02)
     at = lambda f: gain[np.argmin(np.abs(frequency - f))]  # noqa: E731
@@ -123,7 +123,7 @@ def test_a_stream_may_begin_on_a_grid_that_began_earlier():
 def test_an_offset_far_above_the_signal_costs_nothing():
     chain, x = Causal(1000.0, 0.1, 40.0), noise(1, 5000).astype(np.float64)
     lifted = chain.stream(1)(x + 1e4)
-    assert np.allclose(lifted, chain.stream(1)(x), atol=1e-5)
+    assert np.allclose(lifted, chain.stream(1)(x), atol=1e-3)
 
 
 def test_the_option_changes_no_fingerprint_at_its_default():

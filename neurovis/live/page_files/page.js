@@ -69,8 +69,12 @@ function decision(data) {
     return row;
   }));
   if (data.epoch) { epoch = { ...data.epoch, tmin: data.tmin, sfreq: data.sfreq, until: d.until }; drawEpoch(); }
-  if (data.accuracy) rates(data.accuracy);
-  if (data.latency) { latency = data.latency; drawLatency(); }
+}
+
+function tally(data) {
+  rates(data.accuracy);
+  latency = data.latency;
+  drawLatency();
 }
 
 function rates(rows) {
@@ -150,9 +154,13 @@ function drawLatency() {
   }));
 }
 
+function state(name, text) {
+  $("state").textContent = text;
+  $("state").dataset.state = name;
+}
+
 function stream(data) {
-  $("state").textContent = data.text;
-  $("state").dataset.state = data.state;
+  state(data.state, data.text);
   $("stream").replaceChildren(...data.rows.flatMap(([name, value]) => [el("dt", name), el("dd", value)]));
 }
 
@@ -181,7 +189,7 @@ function hello(data) {
 
 const source = new EventSource("events");
 const on = (kind, take) => source.addEventListener(kind, (e) => take(JSON.parse(e.data)));
-on("hello", hello); on("decision", decision); on("stream", stream); on("note", note); on("painted", painted);
-source.onerror = () => stream({ state: "lost", text: "page not connected", rows: [] });
+on("hello", hello); on("decision", decision); on("stream", stream); on("tally", tally); on("note", note); on("painted", painted);
+source.onerror = () => state("lost", "page not connected");
 window.addEventListener("resize", () => { drawEpoch(); drawLatency(); });
 matchMedia("(prefers-color-scheme:dark)").addEventListener("change", () => { drawEpoch(); drawLatency(); });

@@ -15,7 +15,7 @@ import numpy as np
 from neurovis.errors import NeurovisError
 
 LEAST = 0.02  # s
-MEMORY = 10.0  # s over which a drift of the clocks is followed
+MEMORY = 1.0  # s over which a drift of the clocks is followed
 STEADY = 0.02  # tremble in samples below which stamps are regular
 LEARNED = 200  # samples before that can be said
 JUMPS = 12  # steps in a row, alike in size and distance, that say that the rate is wrong
@@ -57,7 +57,7 @@ class Clock:
     def __init__(self, sfreq: float):
         self.sfreq, self.n = float(sfreq), 0
         self._time: float | None = None  # where the grid expects the next sample
-        self._tremble = 0.0
+        self._tremble = self._off = 0.0
         self._seen = 0
         self._steps: list[tuple[float, int]] = []
 
@@ -76,13 +76,13 @@ class Clock:
                 self._time = stamp
             off = stamp - self._time
             regular = self._seen >= LEARNED and self._tremble < STEADY
-            limit = (
-                1.5 * period if regular else max(LEAST, 1.5 * period, 8 * self._tremble * period)
-            )
-            if abs(off) > limit:
+            loose = max(LEAST, 1.5 * period, 8 * self._tremble * period)
+            if abs(off) > (0.75 * period if regular else loose):
                 gaps.append(self._step(round(off * self.sfreq), stamp))
-                off = stamp - self._time
-            self._tremble += 0.01 * (abs(off) * self.sfreq - self._tremble)
+                off = self._off = 0.0
+            # from sample to sample: a drift of the clocks is no tremble
+            self._tremble += 0.01 * (abs(off - self._off) * self.sfreq - self._tremble)
+            self._off = off
             self._time += period + follow * off
             self._seen += 1
             self.n += 1

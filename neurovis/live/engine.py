@@ -85,7 +85,7 @@ class Engine:
         self._last: np.ndarray | None = None
         self._held: dict[int | None, list[tuple[int, int]]] = {}
         self._pending: list[_Pending] = []
-        self._early: list[tuple[str, float]] = []
+        self._early: list[Marker] = []
         self._ready = False
         self._warm_from = 0
         self._gather: tuple[int, Callable, Callable] | None = None
@@ -198,6 +198,7 @@ class Engine:
         missing = gap.count / sfreq
         self._note(f"samples: {gap.count} are missing ({missing:.3f} s)", "samples")
         if self._last is None or missing > LONG:
+            self._decide()  # what was whole before the silence
             self._stream = None
             self._hold(gap.start, gap.start + gap.count, None)
             self._start = gap.start + gap.count
@@ -298,7 +299,7 @@ class Engine:
         try:
             place = self.clock.place(marker.stamp)
         except NeurovisError:
-            self._early.append((marker, stamp))
+            self._early.append(marker)
             return
         self._add(marker, round(place, 3) / self.facts.sfreq)
         self._decide()
@@ -329,12 +330,11 @@ class Engine:
         if self._stream is not None and start < self.ring.first:
             ratio = self.facts.sfreq / epocher.chain.filtered_sfreq
             late = (self.ring.n - stop) / epocher.chain.filtered_sfreq
-            if None in self._missing(start * ratio, (stop - 1) * ratio):
+            why = "it began before the stream"
+            if start >= 0 and None in self._missing(start * ratio, (stop - 1) * ratio):
                 why = "samples missing"
-            elif late > 0:
+            elif start >= 0:
                 why = f"its marker came {late:.1f} s after its window, its samples are gone"
-            else:
-                why = "it began before the stream"
             self._lost(marker, why)
             return
         if self._stream is not None and stop < self.ring.n:
@@ -356,7 +356,7 @@ class Engine:
         """Decide whatever can be, in the order in which it could."""
         if self._early and self._stream is not None:
             early, self._early = self._early, []
-            for marker, _ in early:
+            for marker in early:
                 self._add(marker, round(self.clock.place(marker.stamp), 3) / self.facts.sfreq)
         if not self._ready:
             return
@@ -457,6 +457,6 @@ class Engine:
         for pending in self._pending:
             self._lost(pending.marker, "window beyond the recording")
         self._pending = []
-        for marker, _ in self._early:
+        for marker in self._early:
             self._lost(marker, "no sample came")
         self._early = []

@@ -81,7 +81,7 @@ def test_a_session_is_decided_again_to_the_same(tiny, tmp_path_factory, seed, se
 def test_the_recording_is_a_recording(tiny, tmp_path):
     made = record(tiny, tmp_path / "one", 0)
     files = sorted((tmp_path / "one").glob("*_raw.fif"))
-    assert len(files) == 8
+    assert len(files) == 7
     assert not list((tmp_path / "one").glob("tail-*"))
     raws = [mne.io.read_raw_fif(path, verbose="error") for path in files]
     assert raws[0].ch_names == list(tiny.recipe.names)

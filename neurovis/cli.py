@@ -269,6 +269,19 @@ def _analyse(options: Options) -> None:
     print(f"Next: neurovis report {run or folder}")
 
 
+def _live(options: Options) -> None:
+    from neurovis.config import build, override
+    from neurovis.live.run import Live, live, text
+
+    names = [name for name in Live.model_fields if getattr(options, name, None)]
+    words = {name: getattr(options, name) for name in names}
+    if options.early:
+        words["early"] = [_number(word) for word in options.early.split(",")]
+    config = build(Live, override(words, options.override))
+    if not _printed(options, config):
+        print(text(live(config, quiet=options.quiet)))
+
+
 def _list(options: Options) -> None:
     from neurovis.listing import listing
 
@@ -366,6 +379,11 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
         "encode experiments/encoding.yaml data.path=out/prepared/synthetic-0123",
     ),
     "report": (_report, "one self-contained HTML file from a run", "report out/runs/demo-0123"),
+    "live": (
+        _live,
+        "decode a Lab Streaming Layer stream as it arrives, or a recording played as one",
+        "live out/runs/demo-0123 --stream EEG",
+    ),
     "list": (_list, "components by family and pattern", 'list brain "*conv*"'),
     "doctor": (
         _doctor,
@@ -376,6 +394,7 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
 
 
 CONFIGURED = ("simulate", "preprocess", "embed", "sweep", "train", "generate", "analyse", "encode")
+CONFIGURED += ("live",)
 """Commands that print a config of their own; the others print their options."""
 
 

@@ -1,7 +1,7 @@
 """What a run keeps beside its weights, so that evaluation and report need nothing else.
 
 Comes in: predictions of every system, and the setup they were made from. Goes out: the run's files:
-``systems/<system>/``, galleries, spaces, small pictures, evoked responses, stimuli.
+``systems/<system>/``, galleries, spaces, scales, small pictures, evoked responses, stimuli.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from neurovis import galleries
 from neurovis.config import fingerprint
 from neurovis.progress import say
 from neurovis.records import Embeddings, Prediction
+from neurovis.signals.standardise import keep_scaling
 from neurovis.store import new_h5, write_h5, write_json
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def _signals(setup: Setup) -> None:
     if not (setup.folder / "shape.json").is_file():
         save_shape(setup, shape)
     made = yaml.safe_load((recordings.folder / "config.yaml").read_text(encoding="utf-8"))
+    for who, trials in zip(recordings.subjects, recordings.trials):
+        keep_scaling(trials, setup.folder / "scaling" / f"{who}.h5")
     names, has = np.array(recordings.channel_name), recordings.present
     data = {
         "dataset": str(made.get("name", "")),

@@ -164,6 +164,35 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
         metavar="DIR",
         help="also figures as PDF, tables as LaTeX and CSV, into this folder",
     )
+    live = made["live"]
+    live.add_argument("run", help="run folder")
+    live.add_argument("--stream", default="", help="name of the stream of signals")
+    live.add_argument(
+        "--markers", default="", help="of the stream of markers (default: the only one there is)"
+    )
+    live.add_argument(
+        "--replay",
+        default="",
+        help="play DATASET/RECORDING (synthetic/ses-01_run-01), or a recorded session, as a stream",
+    )
+    live.add_argument("--root", default="", help="of the dataset that is played")
+    live.add_argument("--speed", type=float, help="of the replay, times real speed (default 1)")
+    live.add_argument("--subject", default="", help="whose model, where the run has several")
+    live.add_argument(
+        "--gallery",
+        action="append",
+        help="embeddings.h5, or TARGET=embeddings.h5; repeatable (default: the run's test images)",
+    )
+    live.add_argument("--stimuli", default="", help="stimuli.csv with the gallery's pictures")
+    live.add_argument(
+        "--calibrate", type=float, help="learn from so many first minutes before going live"
+    )
+    live.add_argument("--early", default="", help="decide on growing windows too, s: 0.2,0.3")
+    live.add_argument("--duration", type=float, help="end after so many seconds of signal")
+    live.add_argument("--host", default="", help="where the page listens (default 127.0.0.1)")
+    live.add_argument("--port", type=int, help="of the page (default: any that is free)")
+    live.add_argument("--out", default=".", help="goes to OUT/live/... (default .)")
+    override("live")
     kinds = ("datasets", "images", "brain", "losses", "metrics", "generators")
     kinds += ("priors", "subjects", "protocols", "augmentations", "readouts")
     made["list"].add_argument("family", choices=kinds)

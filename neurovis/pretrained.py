@@ -118,8 +118,9 @@ class Pretrained:
                 "scale, own or none; a model with one map per target can be loaded."
             )
         tower = self.brain.build(self.shape)
+        spread = any(name.startswith("spread.") for name in tensors)
         n_subjects = len(self.subjects)
-        self._model = decoder(tower, self.shape.outputs, projection, n_subjects=n_subjects)
+        self._model = decoder(tower, self.shape.outputs, projection, spread, n_subjects)
         try:
             self._model.load_state_dict(tensors)
         except RuntimeError as error:

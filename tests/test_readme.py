@@ -42,6 +42,7 @@ SMALL = {
     "generate": "prior=none --n-jobs 1",
     "analyse": "--n-jobs 1 components=4 step=0.2 growing_step=0.3 n_permutations=20 n_bootstrap=20",
     "encode": "partition=false scoring.n_bootstrap=50 scoring.n_permutations=50 data.tmax=0.2",
+    "live": "--duration 8 warm=3",
     "train": "train.epochs=1 targets.picture.components=8 brain.n_hidden=4 device=cpu",
 }
 BENCHMARKS = {
@@ -50,6 +51,7 @@ BENCHMARKS = {
     "galleries": "--n-items 3000 --dim 24 --n-rows 20",
     "generation": "--small --n 2 --memory 16gb --only unclip",
     "limits": "--n-subjects 1 --n-train-concepts 4 --n-test 4 --quiet",
+    "live": "--layouts 8x240 --epochs 5 --gallery 50 --dim 8",
     "nsd": "--sessions 2 --shape 9 10 8 --n-voxels 60",
     "one_run": "--seconds 10 --n-chans 30",
     "preprocessing": "--small --only one_run --only nsd",

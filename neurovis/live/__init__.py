@@ -1,1 +1,1 @@
-"""Decoding a stream as it arrives."""
+"""Decoding a running stream, sample by sample, and the page that shows it."""

@@ -16,8 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from neurovis.config import Config
+from neurovis.config import Config, added
 from neurovis.errors import NeurovisError, UsageError
+from neurovis.signals.causal import Causal
 from neurovis.signals.channels import find_bad_channels, repair
 from neurovis.signals.epochs import inside, n_samples, rejections, subtract_baseline, windows
 from neurovis.signals.filters import Chain
@@ -60,6 +61,9 @@ class Steps(Config):
         Largest absolute value after scaling.
     whiten : {"training", "none"}
         Multivariate noise normalisation after scaling.
+    phase : {"zero", "minimum"}
+        ``minimum``: causal filters, as a stream that is decoded live has them; see
+        `neurovis.signals.causal`.
     """
 
     picks: tuple[str, ...] = ("data",)
@@ -79,6 +83,7 @@ class Steps(Config):
     scope: Literal["session", "subject"] = "session"
     clamp: float | None = 20.0
     whiten: Literal["none", "training", "mvnn", "mvnn all"] = "none"
+    phase: Literal["zero", "minimum"] = added("zero")
 
     @model_validator(mode="after")
     def _crop_the_window(self) -> Steps:
@@ -97,13 +102,14 @@ class Steps(Config):
 
     def chain(self, sfreq: float) -> Chain:
         """The linear steps for recordings at `sfreq` Hz."""
-        return _chain(sfreq, self.l_freq, self.h_freq, self.notch, self.sfreq)
+        kind = Causal if self.phase == "minimum" else Chain
+        return _chain(kind, sfreq, self.l_freq, self.h_freq, self.notch, self.sfreq)
 
 
 @lru_cache(maxsize=4)
-def _chain(*options: Any) -> Chain:
+def _chain(kind: type[Chain], *options: Any) -> Chain:
     """All runs of a dataset share one design."""
-    return Chain(*options)
+    return kind(*options)
 
 
 def linear_chain(

@@ -33,7 +33,7 @@ from neurovis.signals.scaling import (
     whitener,
 )
 from neurovis.signals.subject import SubjectLog, about_channels
-from neurovis.store import atomic, dataset, existing_h5, open_h5
+from neurovis.store import atomic, dataset, existing_h5, new_h5, open_h5
 
 BLOCK = 128  # trials at a time
 ROBUST_TRIALS = 512  # median and quartiles are taken over at most so many, evenly spread
@@ -221,9 +221,9 @@ class Scaling:
     by: str = "session"
 
     @classmethod
-    def read(cls, path: str | Path) -> Scaling:
-        """Read it from ``trials.h5``."""
-        with open_h5(path, "neurovis-trials") as file:
+    def read(cls, path: str | Path, format: str = "neurovis-trials") -> Scaling:
+        """Read it from ``trials.h5``, or from what `keep_scaling` wrote (``neurovis-scaling``)."""
+        with open_h5(path, format) as file:
             stored = dataset(path, file, "scaling")
             return cls(
                 group=stored["group"].asstr()[()].astype(str),
@@ -276,3 +276,24 @@ class Scaling:
                 part = np.matmul(self._inverse[number], part)
             out[mine] = part * self.scale[number][:, None] + self.center[number][:, None]
         return out
+
+
+def keep_scaling(trials: Trials, path: Path) -> None:
+    """Keep what scaled a subject's M/EEG trials beside a model, where ``trials.h5`` says it.
+
+    Parameters
+    ----------
+    trials : Trials
+        Open.
+    path : path
+        Written with the group ``scaling`` and the channels' names.
+    """
+    import h5py
+
+    source = getattr(trials.signal, "file", None)
+    if trials.modality == "fmri" or source is None or "center" not in source.get("scaling", ()):
+        return
+    with new_h5(path, "neurovis-scaling") as file:
+        source.copy("scaling", file)
+        names = trials.channel_name.tolist()
+        file.create_dataset("channel_name", data=names, dtype=h5py.string_dtype())

@@ -1,18 +1,13 @@
 """A tower together with what is learned on the image side.
 
-Comes in: a tower, the widths of its targets, and the kind of projection. Goes out: a torch module that
-is trained, saved and loaded as one. The projection decides which part of an embedding counts when
-images are compared: what the brain does not carry only adds noise to a cosine. Frozen embeddings stay
-frozen; with ``none`` they are compared as they are. Where a loss asks for it, a small head reads each
-prediction, its length (which a cosine leaves free) and the power of its signal, and says how sure the
-tower is of it: whatever the tower.
+Comes in: a tower, the widths of its targets, and the kind of projection. Goes out: a torch module that is
+trained, saved and loaded as one. The projection decides which part of an embedding counts when images are compared:
+what the brain does not carry only adds noise to a cosine. That part differs from brain to brain: with ``own`` each
+subject has a map and a gallery of its own, and training compares rows of one subject at a time. Frozen embeddings
+stay frozen. Where a loss asks for it, a small head reads each prediction, its length (which a cosine leaves free)
+and the power of its signal, and says how sure the tower is of it.
 
-Which part of an embedding counts differs from brain to brain. With ``own`` each subject has a map of its
-own, so that a subject's predictions have a gallery of their own, and training compares rows of one subject
-at a time (`neurovis.train.plan`).
-
-References: projection of the image side in brain decoding: arXiv 2601.21948, 2511.06836; its place
-beside a locked image tower: arXiv 2305.16999.
+References: arXiv 2601.21948, 2511.06836 (projection of the image side); 2305.16999 (beside a locked image tower).
 """
 
 from __future__ import annotations

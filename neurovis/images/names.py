@@ -6,8 +6,7 @@ Comes in: ``open_clip:ViT-H-14/laion2b_s32b_b79k@0.35+tokens``. Goes out: the en
     world    = "world:" ("clip_kinds" | "vae" | "clip_text" ["+caption"] | "clip" or "dino" as a network)
     feature  = "classical" | "gabor" | "color" | "hog" | "pixels"
     network  = "open_clip:" model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
-               | "open_clip_text:" model "/" (tag | file), whose one option is "caption"
-               | "sentence:" model
+               | "open_clip_text:" model "/" (tag | file), whose one option is "caption" | "sentence:" model
                where model may be "local-dir:" folder or "hf-hub:" org "/" repository
     place    = relative depth in (0, 1] | "layer" number from 1 | "module=" part, such as layer3.5
     option   = "tokens" | "mean" | "cls" | number "px"

@@ -120,7 +120,7 @@ def listing(name: str, pattern: str = "*", out: str | Path = ".", table: bool = 
         lines.append(
             f"{key:<{width}}  {first}" + (f"\n{'':<{width}}  options: {options}" if options else "")
         )
-        if hasattr(cls, "about"):  # what its weights cost; of one alone, all of it
+        if hasattr(cls, "statement"):  # what its weights cost; of one alone, all of it
             said = cls().statement() if len(found) == 1 else cls.about()
             lines.append(textwrap.indent(said, f"{'':<{width}}  "))
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from neurovis.config import build, load_yaml
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.experiment import Experiment
 from neurovis.generate.prior import Known
+from neurovis.generate.repeats import between_repeats
 from neurovis.images import embed
 from neurovis.images import encoder as encoder_of
 from neurovis.images.base import ImageEncoder
@@ -343,25 +344,34 @@ class Run:
                 known = replace(known, aimed=part.space.apply(aimed.at(self.split.train)))
         if held is None:
             return known
-        vector, image = self._like(held, decoded, part)
+        vector, image, excess = self._like(held, decoded, part)
         if shuffle is not None:
             names = np.unique(image)
             dealt = np.random.default_rng(shuffle).permutation(names)
             image = dealt[np.searchsorted(names, image)]
-        return replace(known, said=vector, true=own.at(image), image=image)
+        return replace(known, said=vector, true=own.at(image), image=image, excess=excess)
 
     @staticmethod
-    def _like(held: Prediction, decoded: Decoded, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """Validation rows like those that are painted: single trials, or means of all repeats."""
-        single = held.n_averaged == 1
+    def _like(
+        held: Prediction, decoded: Decoded, part: Part
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Validation rows like those that are painted: single trials, or means of all repeats.
+
+        Where those are means of more trials, also the covariance that these have in excess.
+        """
+        single, asked = held.n_averaged == 1, decoded.prediction.n_averaged
         use = single
-        if decoded.prediction.n_averaged[part.rows[0]] > 1 or not single.any():
+        if asked[part.rows[0]] > 1 or not single.any():
             pair = np.stack([held.image, held.subject], axis=1)
             _, code = np.unique(pair, axis=0, return_inverse=True)
             most = np.zeros(code.max() + 1, int)
             np.maximum.at(most, code.ravel(), held.n_averaged)
             use = held.n_averaged == most[code.ravel()]
-        return held.vector[decoded.target][use], held.image[use]
+        vector = held.vector[decoded.target]
+        noise = between_repeats(vector[single], held.image[single], held.subject[single])
+        here, there = (1 / np.mean(n) for n in (held.n_averaged[use], asked[part.rows]))
+        excess = None if noise is None or here <= there else (here - there) * noise
+        return vector[use], held.image[use], excess
 
     def held(self, decoded: Decoded, part: Part, quiet: bool) -> Prediction | None:
         """What a model says of images that it was not trained on; None where there is nothing.

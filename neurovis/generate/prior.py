@@ -28,6 +28,8 @@ PENALTIES = 10.0 ** np.arange(-2, 5)
 """Relative to the mean eigenvalue of the decoded vectors' covariance."""
 BASES = 10.0 ** np.arange(-4, 2)
 """Penalties of maps learned from training images, relative in the same way."""
+LEAST = 0.02
+"""Variance that is left of any direction where noise is taken off, relative to the mean of all."""
 FEWEST = 10
 """Validation images below which nothing is learned from them."""
 
@@ -51,6 +53,8 @@ class Known:
         the point about which lengths are free, as a cosine leaves them.
     aimed : array (image, dim), optional
         The training images' own vectors in the decoder's space.
+    excess : array (dim, dim), optional
+        Covariance that `said` has beyond that of the rows to be painted, which are means of more trials.
     """
 
     train: np.ndarray
@@ -59,6 +63,7 @@ class Known:
     image: np.ndarray | None = None
     plain: tuple[np.ndarray, np.ndarray] | None = None
     aimed: np.ndarray | None = None
+    excess: np.ndarray | None = None
 
     def __post_init__(self):
         if self.said is None:
@@ -345,7 +350,7 @@ def regress(known: Known) -> tuple[Tensors, np.ndarray]:
     held = np.empty_like(y)
     for rows, part in zip(inside, parts):
         held[~rows] = part.said(part.weights(bases[i])[j], x[~rows])
-    solved = _Solved(x, y)
+    solved = _Solved(x, y, known.excess)
     weight = solved.weights(bases[i])[j]
     tensors = {
         "weight": weight,
@@ -360,24 +365,29 @@ def regress(known: Known) -> tuple[Tensors, np.ndarray]:
 class _Solved:
     """Ridge regression on some rows, decomposed once for all penalties and all maps to start from."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray):
+    def __init__(self, x: np.ndarray, y: np.ndarray, excess: np.ndarray | None = None):
         self.x_mean, self.y_mean = x.mean(0), y.mean(0)
-        self.x, self.y = x - self.x_mean, y - self.y_mean
-        self.left, self.size, self.right = np.linalg.svd(self.x, full_matrices=False)
+        x, y = x - self.x_mean, y - self.y_mean
+        square, self.both = x.T @ x, x.T @ y
+        least = 0.0
+        if excess is not None:
+            # what is said of means of more trials varies less, and tells as much of the image
+            least = LEAST * np.trace(square) / len(square)
+            square = square - len(x) * excess
+        value, self.axes = np.linalg.eigh(square)
+        self.value = np.maximum(value, least)
 
     def weights(self, base: np.ndarray | None) -> list[np.ndarray]:
         """One map (dim, out) per penalty, and last the base alone, scaled."""
-        start = np.zeros((self.x.shape[1], self.y.shape[1]))
+        start, value = np.zeros_like(self.both), self.value[:, None]
         if base is not None:
-            said = self.x @ base
-            square = (said**2).sum()
+            square = (value * (self.axes.T @ base) ** 2).sum()
             # a decoder that answers the wrong way round is not turned
-            start = base * max(0.0, (said * self.y).sum() / square if square else 0.0)
-        rest = self.left.T @ (self.y - self.x @ start)
-        square = self.size**2
-        scale = square.sum() / self.x.shape[1] or 1.0
-        shrunk = [self.size / (square + p * scale) for p in PENALTIES]
-        return [start + self.right.T @ (s[:, None] * rest) for s in shrunk] + [start]
+            start = base * max(0.0, (base * self.both).sum() / square if square else 0.0)
+        rest = self.axes.T @ self.both - value * (self.axes.T @ start)
+        scale = self.value.mean() or 1.0
+        found = [start + self.axes @ (rest / (value + p * scale)) for p in PENALTIES]
+        return [*found, start]
 
     def said(self, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
         return (x - self.x_mean) @ weight + self.y_mean

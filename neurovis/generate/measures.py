@@ -100,8 +100,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "offline": {
         "features": {
             "gabor+color": {"encoder": "gabor+color", "level": "low", "metrics": TWO_WAY},
-            "world-kinds": {
-                "encoder": "world:kinds",
+            "world-clip": {
+                "encoder": "world:clip",
                 "metrics": [*TWO_WAY, *NAMED, "correlation_distance", *SETS],
             },
         }

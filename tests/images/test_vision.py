@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from neurovis.generate.measures import PRESETS, measures
 from PIL import Image
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms import Normalize, Resize
 
 from neurovis.errors import NeurovisError
+from neurovis.generate.measures import PRESETS, measures
 from neurovis.images import encoder
 from neurovis.resize import bilinear
 

@@ -163,11 +163,24 @@ def _scores(run: Path, quiet: bool) -> None:
         print(table(read_scores(run), read_coverage(run)))
 
 
+def _reconstructions(options: Options) -> bool:
+    """Score reconstructions, where that is what was named."""
+    from neurovis.generate.score import is_reconstructions, picture_table, score_reconstructions
+
+    if not is_reconstructions(options.run[0]):
+        return False
+    for folder in options.run:
+        print(picture_table(score_reconstructions(folder, options.metrics, quiet=options.quiet)))
+    return True
+
+
 def _evaluate(options: Options) -> None:
     from neurovis.errors import UsageError
     from neurovis.evaluate import evaluate_prediction, evaluate_run, read_coverage, table
     from neurovis.records import Embeddings, Prediction
 
+    if options.run and _reconstructions(options):
+        return
     corrected, curves = options.calibrate or options.transductive, []
     if options.run:
         run = Path(options.run[0])
@@ -350,7 +363,7 @@ COMMANDS: dict[str, tuple[Callable, str, str]] = {
     ),
     "evaluate": (
         _evaluate,
-        "score a run, or a prediction against embeddings",
+        "score a run, reconstructions, or a prediction against embeddings",
         "evaluate --prediction prediction.h5 --embeddings embeddings.h5",
     ),
     "retrieve": (

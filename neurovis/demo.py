@@ -35,6 +35,9 @@ EXPERIMENT: dict[str, Any] = {
 }
 """The experiment of ``neurovis demo``, also written to ``OUT/demo-MODALITY.yaml``."""
 
+GENERATE: dict[str, Any] = {"generator": "world", "low": "world:vae", "samples": 4}
+"""How ``neurovis demo`` paints what was seen."""
+
 BY_MODALITY: dict[str, dict[str, Any]] = {
     # thousands of voxels, one sample each, neighbours alike; on validation images the smoothness is
     # the best of 0, 4, 6, 9 and 13 mm, and level with the inverted tower (top-5 47 % and 49 %)
@@ -50,8 +53,9 @@ def demo(
     quiet: bool = False,
     design: dict[str, Any] | None = None,
     experiment: dict[str, Any] | None = None,
+    generate: dict[str, Any] | None = None,
 ) -> Path:
-    """Simulate, preprocess, train, evaluate, report.
+    """Simulate, preprocess, train, evaluate, paint, report.
 
     Parameters
     ----------
@@ -61,8 +65,8 @@ def demo(
     n_jobs : int
         Processes for simulation and preprocessing.
     quiet : bool
-    design, experiment : dict, optional
-        Changes to `DESIGN` and `EXPERIMENT`.
+    design, experiment, generate : dict, optional
+        Changes to `DESIGN`, `EXPERIMENT` and `GENERATE`.
 
     Returns
     -------
@@ -73,7 +77,10 @@ def demo(
     from neurovis.datasets import Dataset, load_datasets
     from neurovis.evaluate import evaluate_run, read_scores, table
     from neurovis.experiment import Experiment
+    from neurovis.generate.score import score_reconstructions
+    from neurovis.parallel import Workers
     from neurovis.prepare import prepare
+    from neurovis.reconstruct import Reconstruct, reconstruct
     from neurovis.report import report_run
     from neurovis.train import main as train
     from neurovis.world.simulate import simulate
@@ -108,6 +115,15 @@ def demo(
         evaluate_run(run, quiet=quiet)
     if not quiet:
         print(table(read_scores(run)))
+    paint = {**GENERATE, **(generate or {})}
+    words = " ".join(f"{key}={value}" for key, value in paint.items())
+    step(f"generate {run} {words}")
+    painted = reconstruct(
+        run, build(Reconstruct, paint), workers=Workers(n_jobs=n_jobs), quiet=quiet
+    )
+    step(f"evaluate {painted}")
+    if not (painted / "scores.json").is_file():
+        score_reconstructions(painted, quiet=quiet)
     step(f"report {run}")
     report = report_run(run, quiet=quiet)
     say(f"[{time.perf_counter() - started:5.0f} s] done", quiet)

@@ -89,7 +89,14 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     )
     override("encode")
     made["evaluate"].add_argument(
-        "run", nargs="*", help="run folder; several are averaged into an ensemble"
+        "run",
+        nargs="*",
+        help="run folder; several are averaged into an ensemble; or reconstructions",
+    )
+    made["evaluate"].add_argument(
+        "--metrics",
+        default="offline",
+        help="of reconstructions: offline, published, or a YAML file (default %(default)s)",
     )
     made["evaluate"].add_argument("--prediction", help="prediction.h5")
     made["evaluate"].add_argument("--embeddings", help="embeddings.h5")

@@ -25,7 +25,7 @@ progress
 config
 parallel store safe_pickle watch
 distributed
-records arrays manifest norms
+records arrays manifest norms resize
 spaces
 signals images decoder metrics report fetch
 brain world datasets joint

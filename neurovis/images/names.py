@@ -5,11 +5,11 @@ Comes in: ``open_clip:ViT-H-14/laion2b_s32b_b79k@0.35+tokens``. Goes out: the en
     encoder  = feature ("+" feature)* | world | network ["@" place] ("+" option)*
     world    = "world:" ("clip_kinds" | "vae" | "clip_text" ["+caption"] | "clip" or "dino" as a network)
     feature  = "classical" | "gabor" | "color" | "hog" | "pixels"
-    network  = "open_clip:" model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
+    network  = ("open_clip:" | "torchvision:") model "/" (tag | file) | "timm:" model ["." tag] ["/" file]
                | "open_clip_text:" model "/" (tag | file), whose one option is "caption" | "sentence:" model
                where model may be "local-dir:" folder or "hf-hub:" org "/" repository
     place    = relative depth in (0, 1] | "layer" number from 1 | "module=" part, such as layer3.5
-    option   = "tokens" | "mean" | "cls" | number "px"
+    option   = "tokens" | "mean" | "cls" | number "px" | "bilinear"
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from neurovis.images.networks import SUFFIXES, OpenClip, Timm
 from neurovis.images.sentence import Sentence
 from neurovis.images.text import OpenClipText
 from neurovis.images.views import Viewed  # noqa: F401 - registers itself
+from neurovis.images.vision import Torchvision
 from neurovis.images.world import WorldClip, WorldClipKinds, WorldClipText, WorldDino, WorldVae
 
 FEATURES = {cls.component: cls for cls in (Gabor, Color, Hog, Pixels, Classical)}
-NETWORKS = {cls.component: cls for cls in (OpenClip, OpenClipText, Timm)}
+NETWORKS = {cls.component: cls for cls in (OpenClip, OpenClipText, Timm, Torchvision)}
 _TAIL = re.compile(r"(?:@(?P<place>[^@+/]*))?(?P<options>(?:\+[^@+/]*)*)$")
 
 
@@ -147,10 +148,11 @@ def _network(name: str, cls: type, rest: str) -> ImageEncoder:
     weights = ""
     if not model.startswith(("local-dir:", "hf-hub:")):
         model, _, weights = model.partition("/")
-    if not model or (cls is OpenClip and not weights and ":" not in model):
+    if not model or (cls is not Timm and not weights and ":" not in model):
         raise UsageError(
-            f"encoder {name!r}: expected open_clip:MODEL/TAG, open_clip:MODEL/FILE"
-            f"{SUFFIXES[0]} or timm:MODEL.TAG, found no {'weights' if model else 'model'}; name them."
+            f"encoder {name!r}: expected open_clip:MODEL/TAG, open_clip:MODEL/FILE{SUFFIXES[0]}, "
+            f"timm:MODEL.TAG or torchvision:MODEL/TAG, found no {'weights' if model else 'model'}; "
+            "name them."
         )
     return build(cls, {"model": model, "weights": weights, **options})
 
@@ -165,8 +167,10 @@ def _options(name: str, tail: re.Match) -> dict[str, Any]:
             key, value = "image_size", int(option[:-2])
         elif option in ("tokens", "mean", "cls"):
             key, value = "pool", option
+        elif option == "bilinear":
+            key, value = "resize", option
         else:
-            hint = unknown("option", option, ["tokens", "mean", "cls", "224px"])
+            hint = unknown("option", option, ["tokens", "mean", "cls", "224px", "bilinear"])
             raise UsageError(f"encoder {name!r}: {hint}")
         if key in options:
             raise UsageError(f"encoder {name!r}: +{option} contradicts another option; give one.")

@@ -8,7 +8,7 @@ patches of one block, averaged or as tokens. Weights come from a local file or t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +57,10 @@ class Network(ImageEncoder):
         patches), before any projection; at a block or part they are its plain output.
     image_size : int, optional
         Pixels along one side; the network's own by default.
+    resize : {"own", "bilinear"}
+        ``own``: the network's evaluation transform. ``bilinear``: the whole picture squeezed into a
+        square without crop, first to 256 pixels, as code for reconstruction metrics does
+        (`neurovis.resize.bilinear`).
     """
 
     model: str = pydantic.Field(min_length=1)
@@ -66,6 +70,7 @@ class Network(ImageEncoder):
     module: str = added("")
     pool: Literal["auto", "mean", "cls", "tokens"] = "auto"
     image_size: int | None = pydantic.Field(None, ge=16)
+    resize: Literal["own", "bilinear"] = added("own")
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Network:
@@ -96,7 +101,8 @@ class Network(ImageEncoder):
         where = self.module or where
         pool = "" if self.pool == "auto" else self.pool
         size = f"{self.image_size}px" if self.image_size else ""
-        return "-".join(filter(None, [self.component, model, weights, where, pool, size]))
+        resize = "" if self.resize == "own" else self.resize
+        return "-".join(filter(None, [self.component, model, weights, where, pool, size, resize]))
 
     def identity(self, weights: str) -> dict[str, Any]:
         identity = super().identity(weights)
@@ -182,6 +188,8 @@ def build_places(networks: Sequence[Network]) -> tuple[Encoder, Reader]:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = first.load()
+    if first.resize == "bilinear":
+        loaded = replace(loaded, transform=squeezed(loaded.settings, first.image_size))
     loaded.tower.eval().requires_grad_(False).to(device)
     read = Reader(networks, loaded)
 
@@ -195,6 +203,34 @@ def build_places(networks: Sequence[Network]) -> tuple[Encoder, Reader]:
             return whole.float().cpu().numpy()
 
     return Encoder(prepare, embed, hash_weights(loaded.tower, loaded.settings)), read
+
+
+def squeezed(settings: dict[str, Any], image_size: int | None) -> Callable[[Any], Any]:
+    """Transform of an opened picture that squeezes it whole into the network's square.
+
+    Parameters
+    ----------
+    settings : dict
+        Of the network: ``mean`` and ``std`` by colour, and its size in pixels as one of ``size``,
+        ``input_size``, ``crop_size``.
+    image_size : int, optional
+        Instead of that size.
+    """
+    import numpy as np
+    import torch
+
+    from neurovis.resize import FIRST, bilinear
+
+    own = next(settings[key] for key in ("size", "input_size", "crop_size") if key in settings)
+    side = image_size or (own[-1] if isinstance(own, tuple | list) else own)
+    mean, std = (np.asarray(settings[key]) for key in ("mean", "std"))
+    sizes = (FIRST,) if side == FIRST else (FIRST, side)
+
+    def transform(picture: Any) -> Any:
+        pixels = (bilinear(np.asarray(picture)[None], *sizes)[0] - mean) / std
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32))
+
+    return transform
 
 
 class OpenClip(Network, name="open_clip"):

@@ -254,11 +254,16 @@ def t_interval(value: np.ndarray) -> tuple[float, float]:
     value : array (recording,)
         At least two.
     """
+    n = len(value)
+    half = t_quantile(n - 1) * np.std(value, ddof=1) / np.sqrt(n)
+    return float(np.mean(value) - half), float(np.mean(value) + half)
+
+
+def t_quantile(freedom: int) -> float:
+    """Two-sided 95 % quantile of Student's distribution."""
     from scipy.special import stdtrit
 
-    n = len(value)
-    half = stdtrit(n - 1, (1 + LEVEL) / 2) * np.std(value, ddof=1) / np.sqrt(n)
-    return float(np.mean(value) - half), float(np.mean(value) + half)
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def permutation_null(

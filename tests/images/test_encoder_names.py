@@ -88,7 +88,7 @@ def test_what_works_offline_for_any_picture_needs_no_weights():
         "world_dino",
         "world_vae",
     }
-    networks = {"open_clip", "open_clip_text", "timm", "clip_vision", "sentence"}
+    networks = {"open_clip", "open_clip_text", "timm", "torchvision", "clip_vision", "sentence"}
     assert set(OFFLINE) == set(components(ImageEncoder)) - world - networks - {
         "category", "viewed", "beside"
     }  # fmt: skip

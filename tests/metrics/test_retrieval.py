@@ -226,7 +226,8 @@ def test_every_metric_is_documented(name):
     metric = resolve(Metric, name)
     direction = "higher" if metric.higher_is_better else "lower"
     assert f"({direction} is better, chance " in metric.__doc__.splitlines()[0]
-    assert 0 < metric.chance(100) < 100
+    if not getattr(metric, "measured_chance", False):  # else it depends on the pictures
+        assert 0 < metric.chance(100) < 100
     if isinstance(metric, RankMetric):
         perfect = metric.credit(np.zeros(1), np.zeros(1), 100)[0]
         worst = metric.credit(np.full(1, 99), np.zeros(1), 100)[0]

@@ -267,7 +267,8 @@ class Published(Generator):
                 vector = vector.to(device, self._dtype(device))
                 low = None if cue.low is None else [self._rough(one) for one in cue.low[rows]]
                 text = [""] * len(noise) if cue.text is None else list(cue.text[rows])
-                with quiet(), self._says_out_of_memory(len(noise)), torch.inference_mode():
+                # as the pipelines do; hooks of offloading are made for this, not for inference_mode
+                with quiet(), self._says_out_of_memory(len(noise)), torch.no_grad():
                     made = np.asarray(self.run(pipe, vector, low, text, noise))
                 if not np.isfinite(made).all():
                     raise NeurovisError(

@@ -10,6 +10,7 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
+from neurovis.config import build
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.generate.captions import Captioner, nearest, text_vectors
 from neurovis.images import encoder
@@ -171,4 +172,4 @@ def test_a_captioner_that_is_not_there_or_pickled_is_refused(git, tmp_path):
     with pytest.raises(NeurovisError, match="does not load"):
         Captioner(folder=str(tmp_path)).build()
     with pytest.raises(UsageError, match="unknown"):
-        Captioner(folder="x", n_token=3)
+        build(Captioner, {"folder": "x", "n_token": 3})

@@ -12,6 +12,7 @@ from neurovis.errors import NeurovisError, UsageError
 from neurovis.generate.base import Cue, Generator, Painter
 from neurovis.generate.linear import Linear
 from neurovis.generate.nearest import Nearest, nearest
+from neurovis.generate.published import Published
 from neurovis.generate.training import read_training, write_training
 
 NAMES = sorted(components(Generator))
@@ -99,8 +100,11 @@ def test_a_rough_picture_is_looked_at(built):
         pytest.skip("it starts from no rough picture")
     dark = np.zeros((FEW, 6, 6, 3), np.uint8)
     seeds = np.arange(FEW)
-    lighter = painter(Cue(cue.vector, 255 - dark), seeds).mean()
-    assert lighter > painter(Cue(cue.vector, dark), seeds).mean()
+    light, black = (painter(Cue(cue.vector, low), seeds) for low in (255 - dark, dark))
+    if isinstance(config, Published):  # random weights keep no brightness
+        assert not np.array_equal(light, black)
+    else:
+        assert light.mean() > black.mean()
 
 
 # ---- those that are made of training pictures

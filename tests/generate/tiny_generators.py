@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from fakes.pipelines import PUBLISHED, small
 
+from neurovis.config import resolve
 from neurovis.generate.base import Generator
 from neurovis.generate.linear import Linear
 from neurovis.generate.nearest import Nearest
@@ -41,3 +43,11 @@ TINY: dict[str, Callable[[Path], Generator]] = {
     "linear": lambda folder: Linear(size=8, training=training(folder)),
     "nearest": lambda folder: Nearest(size=12, training=training(folder)),
 }
+
+
+def published(name: str) -> Callable[[Path], Generator]:
+    """A published generator a few channels wide, loaded as the real one is."""
+    return lambda folder: resolve(Generator, small(name, folder))
+
+
+TINY |= {name: published(name) for name in PUBLISHED}

@@ -23,6 +23,7 @@ from neurovis.errors import NeurovisError, UsageError, missing_package
 from neurovis.live.recipe import Facts
 
 WAIT = 0.1  # s that a sample is awaited before anything else is looked at
+LOOK = 1.5  # s; liblsl asks other ports of this machine after half a second
 SILENT = 3.0  # s without a sample after which the stream is looked for anew
 
 
@@ -103,7 +104,7 @@ class _Inlet:
         self.info: Any = None
         self.correction = 0.0
 
-    def find(self, timeout: float) -> bool:
+    def find(self, timeout: float = LOOK) -> bool:
         """Look for it once, and open it; False where it is not there."""
         module = lsl()
         by_name = {"name": self.name} if self.name else {"stype": self.kind}
@@ -181,7 +182,7 @@ class Listener:
             If no such stream is found in time, or its description is of no use.
         """
         deadline = time.monotonic() + self.timeout
-        while not self.signals.find(0.5):
+        while not self.signals.find():
             if self.stop():
                 return
             if time.monotonic() > deadline:
@@ -220,7 +221,7 @@ class Listener:
                     f"stream {self.signals.name}: silent for {SILENT:g} s; looking for it anew"
                 )
                 self.signals.lose()
-            if self.signals.inlet is None and self.signals.find(0.2):
+            if self.signals.inlet is None and self.signals.find():
                 self.idle = 0.0
                 yield Said(f"stream {self.signals.name}: is back")
                 yield self._connected()
@@ -289,7 +290,7 @@ class Listener:
         while not self._ended.is_set():
             try:
                 if self.marks.inlet is None:
-                    if not self.marks.find(0.2):
+                    if not self.marks.find():
                         if not missed:
                             self._queue.put(
                                 Said("markers: found no stream of them yet; looking for it")

@@ -149,7 +149,9 @@ def test_a_stream_that_drops_and_comes_back_loses_no_decision(tiny, tmp_path, n_
     log = [
         json.loads(line)["text"] for line in (session.folder / "log.jsonl").read_text().splitlines()
     ]
-    assert sum("was lost" in line and line.startswith("stream") for line in log) == n_drops
+    # liblsl says it at once, or the stream is silent
+    gone = [line for line in log if line.startswith("stream") and "looking for it" in line]
+    assert len(gone) == n_drops
     assert sum(line.endswith("is back") for line in log) == n_drops
     events = {d["event"] for d in session.decisions() if d["kind"] == "single"}
     whole = sum(onset + 0.6 <= 40.0 for onset in tiny.played.onset.tolist())

@@ -1,6 +1,7 @@
 "use strict";
 // Everything that comes from the server is put in as text; pictures are fetched by their names.
 const $ = (id) => document.getElementById(id);
+const width = (p) => (p === null ? "0" : `${100 * p}%`);
 const percent = (p, digits = 0) => `${(100 * p).toFixed(digits)} %`;
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 let facts = {}, epoch = null, latency = null;
@@ -44,7 +45,7 @@ function decision(data) {
     row.children[1].textContent = data.names[i];
     const p = d.probability ? d.probability[i] : null;
     row.children[2].hidden = p === null;
-    row.children[2].firstChild.style.width = p === null ? "0" : percent(p, 1);
+    row.children[2].firstChild.style.width = width(p);
     row.children[3].textContent = p === null ? `cosine ${d.similarity[i].toFixed(2)}` : percent(p, 1);
   });
   while (list.children.length > d.image.length) list.lastChild.remove();
@@ -63,7 +64,7 @@ function decision(data) {
   concepts.replaceChildren(...d.concept.map((name, i) => {
     const row = el("li"), meter = el("div", undefined, "meter"), fill = el("i");
     const p = d.concept_probability ? d.concept_probability[i] : null;
-    fill.style.width = p === null ? "0" : percent(p, 1);
+    fill.style.width = width(p);
     meter.append(fill);
     row.append(el("b", name), el("span", p === null ? "" : percent(p, 0)), meter);
     return row;

@@ -54,7 +54,7 @@ def fit_channels(
     """
     model = layout.model(ridge, layout.channels[subject][channels])
     signal = layout.signal(subject, "fit")[:, channels]
-    model.fit(signal, layout.aims(subject), layout.shuffled(subject))
+    model.fit(signal, layout.aims(subject), control=layout.shuffled(subject))
     said = model.predict(layout.signal(subject, "test")[:, channels])
     found = own_scores(layout, subject, said, n_null)
     if with_pattern:

@@ -66,7 +66,7 @@ def fit_window(
     model.fit(
         layout.signal(subject, "fit", slice(*window)),
         layout.aims(subject),
-        layout.shuffled(subject),
+        control=layout.shuffled(subject),
     )
     said = model.predict(layout.signal(subject, "test", slice(*window)))
     found = own_scores(layout, subject, said, n_null)
@@ -192,7 +192,7 @@ def fit_masked(
     signal = layout.signal(subject, "fit")
     middle = signal.mean(0)
     model = layout.model(ridge, layout.channels[subject])
-    model.fit(signal, layout.aims(subject), layout.shuffled(subject))
+    model.fit(signal, layout.aims(subject), control=layout.shuffled(subject))
     _test_masked(layout, subject, model.predict, middle, windows, n_null, folder)
 
 

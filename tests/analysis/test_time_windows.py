@@ -152,7 +152,7 @@ def test_growing_windows_share_a_kernel_and_are_fits_of_their_own(layout, tmp_pa
     for window in some:
         found = read_h5(windows.part(tmp_path, "01", "growing", window), PART, ("above",))
         x = layout.signal("01", "fit")[:, :, : window[1]]
-        model = RIDGE.build().fit(x, layout.aims("01"), layout.shuffled("01"))
+        model = RIDGE.build().fit(x, layout.aims("01"), control=layout.shuffled("01"))
         said = model.predict(layout.signal("01", "test")[:, :, : window[1]])
         wanted = own_scores(layout, "01", said, 0)["above"][1]
         # sums are in another order: a place may move by one between equals

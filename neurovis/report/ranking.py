@@ -98,7 +98,8 @@ def ranking(painted: Painted, material: Material) -> Ranking:
         sign = -1 if better and not better[0] else 1
         value = np.take_along_axis(painted.chief, first[:, None], axis=1)[:, 0]
         rule = f"Sorted by {name} of the first reconstruction"
-        rule += ", then by its agreement with the decoded embedding" * (agreement > 0).any()
+        if brain.agreement is not None:
+            rule += ", then by its agreement with the decoded embedding"
         about |= {
             "short": "better than others" if "2-way" in name else name,
             "share": is_share(name),

@@ -140,7 +140,8 @@ def measure(n_chans: int, sfreq: float, options: argparse.Namespace) -> dict[str
         run = write_run(Path(folder), n_chans, rate, options.dim, options.gallery)
         outlet = child("outlet", words)
         browser: list[subprocess.Popen] = []
-        duration = WARM + SOA * (options.epochs + 1.2) + 0.9
+        # the last window is over, and signal still comes
+        duration = WARM + SOA * options.epochs + 0.8
         how = Live(
             run=str(run), stream="noise", markers="marks", warm=WARM, average=False, out=folder,
             duration=duration,

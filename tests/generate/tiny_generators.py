@@ -51,3 +51,13 @@ def published(name: str) -> Callable[[Path], Generator]:
 
 
 TINY |= {name: published(name) for name in PUBLISHED}
+
+
+def world(folder: Path) -> Generator:
+    """The generator of the image world, weights shipped, in few steps."""
+    from neurovis.generate.world import World
+
+    return World(steps=2)
+
+
+TINY["world"] = world

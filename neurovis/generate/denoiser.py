@@ -11,6 +11,7 @@ is predicted, not the noise).
 
 from __future__ import annotations
 
+import math
 import pickle
 import time
 from collections.abc import Callable
@@ -136,9 +137,9 @@ def train(
         noisy = noise_of.add_noise(true, noise, at)
         parts = (t.to(config.device) for t in (noisy, true * response + wrong, told, at))
         loss = torch.nn.functional.mse_loss(model(*parts), true.to(config.device))
-        optimiser.param_groups[0]["lr"] = (
-            config.lr * 0.5 * (1 + np.cos(np.pi * step / config.n_train_steps))
-        )
+        # a plain float: a checkpoint is read back without running what is in it
+        fall = 0.5 * (1 + math.cos(math.pi * step / config.n_train_steps))
+        optimiser.param_groups[0]["lr"] = config.lr * fall
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -589,7 +589,7 @@ def test_beyond_the_budget_pairs_stay_and_the_page_says_so(run, monkeypatch):
             shape = (*file[name]["picture"].shape[:2], 200, 200, 3)
             del file[name]["picture"]
             file[name]["picture"] = rng.integers(0, 255, shape, np.uint8)
-    monkeypatch.setattr(gallery_module, "BUDGET", 300_000)
+    monkeypatch.setattr(gallery_module, "BUDGET", 100_000)
     source = report_run(run, quiet=True).read_text(encoding="utf-8")
     body = section(source)
     assert body.count('class="two"') == 24

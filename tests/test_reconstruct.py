@@ -64,7 +64,7 @@ def trained(root: Path, prepared: Path, **changes) -> Path:
             "pic": {"encoder": {"name": "pixels", "side": 3}},
         },
         "brain": TOWER,
-        "train": {"epochs": 12, "patience": 12, "batch_size": 40, "lr": 3e-3},
+        "train": {"epochs": 25, "patience": 25, "batch_size": 40, "lr": 3e-3},
         "control": "tower",
         "device": "cpu",
     }
@@ -159,7 +159,7 @@ def test_pictures_follow_what_was_decoded_and_the_floor_does_not(run, config):
     assert like["floor"] < 0.5 * like["brain"]
     assert like["nearest"] > like["floor"]
     before, after = found.about["gap"]["before"], found.about["gap"]["after"]
-    assert after["cosine"] > 0.25
+    assert after["cosine"] > 0.4
     assert after["distance"] < before["distance"]
     assert found.about["prior"]["fits"][0]["explained"] > 0.1
     assert found.about["floor"].startswith("decoded by the control")
@@ -229,10 +229,11 @@ def test_a_generator_takes_the_embeddings_of_another_encoder(fresh, config):
     assert found.about["takes"]["name"] == "color"
     assert found.about["target"] == "image"
     assert found.about["prior"]["fits"][0]["explained"] > 0.1
-    assert likeness(found, "brain") > 0.15
+    assert likeness(found, "brain") > 0.3
     import h5py
 
     ready, one = encoder(found.about["takes"]).build(), found.systems["brain"]
+    assert found.systems["nearest"].agreement.shape == (28, 1)
     with h5py.File(next(fresh.glob("reconstructions/*/cues.h5"))) as file:
         cue = file["brain/vector"][3, 0]
     said = ready.embed(ready.prepare(Image.fromarray(one.picture[3, 1]))[None])[0]
@@ -292,7 +293,7 @@ def test_a_rough_picture_is_decoded_and_kept(run, config, low):
         assert one.low.shape == (len(one), side, side, 3)
     assert found.systems["nearest"].low is None
     assert found.about["low"]["name"] == "pixels"
-    assert likeness(found, "brain") > 0.15
+    assert likeness(found, "brain") > 0.3
     assert likeness(found, "ceiling") > 0.5
     assert likeness(found, "floor") < 0.5 * likeness(found, "brain")
     plain = read(reconstruct(run, config("generator=linear"), quiet=True))
@@ -557,7 +558,7 @@ def test_a_run_without_validation_says_what_is_possible(fresh, config):
     with pytest.raises(NeurovisError, match="found none in the run; use prior=none"):
         reconstruct(fresh, config(), quiet=True)
     found = read(reconstruct(fresh, config("prior=none", "generator=linear"), quiet=True))
-    assert likeness(found, "brain") > 0.15
+    assert likeness(found, "brain") > 0.3
 
 
 # ---- the command

@@ -38,7 +38,8 @@ def test_the_wheel_holds_every_module_and_manifest(wheel):
         f"{place}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, place in FOLDERS.items()
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".json") or ("weights" in path.parts and path.is_file())
+        if path.suffix in (".py", ".json")
+        or ({"weights", "page_files"} & set(path.parts) and path.is_file())
         if "__pycache__" not in path.parts
     }
     assert "neurovis/data_manifests/bids.json" in expected

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def pending(found: Sequence[Batch]) -> list[Batch]:
             done[one.system] = journal(one.folder, one.system).done()
         new = ~np.isin(one.rows, done[one.system])
         if new.any():
-            left.append(Batch(one.folder, one.generator, one.system, one.rows[new], one.seed[new]))
+            left.append(replace(one, rows=one.rows[new], seed=one.seed[new]))
     return left
 
 

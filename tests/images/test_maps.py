@@ -34,7 +34,7 @@ def test_energy_follows_orientation_and_place():
     x = np.arange(96)
     pixels = np.full((96, 96), 128.0)
     pixels[:, :48] += 100 * np.sin(2 * np.pi * x[:48] / 8)
-    found = said(Image.fromarray(pixels.astype(np.uint8)), grid=4, parts=("energy",))
+    found = said(Image.fromarray(pixels.astype(np.uint8)).convert("RGB"), grid=4, parts=("energy",))
     assert found.shape == (4, 4, 8)
     assert (found[:, 0, 0] > 5 * found[:, 3, 0]).all()  # upright lines on the left alone
     assert (found[:, 0, 0] > 3 * found[:, 0, 2]).all()

@@ -10,6 +10,7 @@ import pytest
 
 from neurovis.errors import NeurovisError
 from neurovis.images import encoder
+from neurovis.images.weights import OFFLINE
 
 CLIP = {
     "model_cfg": {
@@ -266,7 +267,7 @@ def test_without_network_and_cache_the_command_is_said(name, command, monkeypatc
     with pytest.raises(NeurovisError) as error:
         encoder(name).build()
     assert command in str(error.value)
-    assert "classical, color, gabor, hog, pixels" in str(error.value)
+    assert ", ".join(OFFLINE) in str(error.value)
 
 
 def test_weights_from_the_cache_need_no_network(folder, picture, monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import write_prepared
 
+from neurovis.config import build
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.images import embed, encoder
 from neurovis.images.sentence import Sentence
@@ -58,14 +59,14 @@ def test_the_end_of_a_long_description_counts(folder):
 
 
 def test_captions_of_stimuli(folder, tmp_path):
-    prepared = write_prepared(tmp_path / "p", n_train=6, n_test=3)
+    prepared = write_prepared(tmp_path / "p", n_train=9, n_test=3)
     stimuli = Stimuli.read(prepared / "stimuli.csv")
     config = {"name": "sentence", "model": f"local-dir:{folder}"}
-    with pytest.raises(NeurovisError, match="9 of 9 images have no caption"):
+    with pytest.raises(NeurovisError, match="12 of 12 images have no caption"):
         embed(config, stimuli, tmp_path, quiet=True)
     found = embed({**config, "template": "the {concept}"}, stimuli, tmp_path, quiet=True)
     vectors = Embeddings.read(found / "embeddings.h5")
-    assert vectors.vector.shape == (9, 16)
+    assert vectors.vector.shape == (12, 16)
     assert str(folder) not in (found / "config.yaml").read_text()
 
 
@@ -73,5 +74,5 @@ def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(NeurovisError, match="hf download"):
         Sentence(model=f"local-dir:{tmp_path}").build()
     with pytest.raises(UsageError, match="template"):
-        Sentence(model="x", template="nothing")
+        build(Sentence, {"model": "x", "template": "nothing"})
     assert encoder({"name": "sentence", "model": "a/all-mpnet"}).label == "sentence-all-mpnet"

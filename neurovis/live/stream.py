@@ -251,7 +251,7 @@ class Listener:
             raise NeurovisError(
                 f"stream {wanted}: has no regular rate, expected samples at one; give the signals' stream."
             )
-        if np.dtype(info.dtype).kind not in "fiu":
+        if info.dtype == "string" or np.dtype(info.dtype).kind not in "fiu":
             raise NeurovisError(f"stream {wanted}: holds no numbers; give the signals' stream.")
         names = tuple(info.get_channel_names() or self.channels)
         if not names or any(name is None for name in names):

@@ -35,7 +35,7 @@ EXPERIMENT: dict[str, Any] = {
 }
 """The experiment of ``neurovis demo``, also written to ``OUT/demo-MODALITY.yaml``."""
 
-GENERATE: dict[str, Any] = {"generator": "world", "low": "world:vae", "samples": 4}
+GENERATE: dict[str, Any] = {"generator": "world", "low": "world:vae", "samples": 2}
 """How ``neurovis demo`` paints what was seen."""
 
 BY_MODALITY: dict[str, dict[str, Any]] = {

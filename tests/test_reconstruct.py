@@ -18,6 +18,7 @@ import yaml
 from conftest import ROOT, write_prepared
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image
 
 from neurovis import train
@@ -403,6 +404,8 @@ def test_one_process_two_and_shards_paint_the_same(fresh, config, monkeypatch, t
     assert reconstruct(fresh, wanted, quiet=True) == alone  # complete: nothing is painted
     shutil.move(alone, tmp_path / "alone")
     monkeypatch.setattr(shards, "ALONE_SECONDS", 0.0)
+    # idle processes that earlier tests left may end just when they are given work
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
     both = reconstruct(fresh, wanted, workers=Workers(n_jobs=2), quiet=True)
     same(both, tmp_path / "alone")
     shutil.rmtree(both)

@@ -227,16 +227,18 @@ def test_a_prediction_that_went_out_and_came_back_scores_the_same(job, tmp_path)
 
 def test_the_demo_is_the_same_job(tmp_path, capsys):
     experiment = {k: EXPERIMENT[k] for k in ("targets", "brain", "train", "device")}
-    page = demo(tmp_path, "eeg", n_jobs=1, quiet=True, design=DESIGN, experiment=experiment)
+    # a prior needs ten validation images, a tenth of those that are trained on
+    options = {"design": {**DESIGN, "n_train_concepts": 60}, "experiment": experiment}
+    options["generate"] = {"samples": 1, "generator": {"name": "world", "steps": 2}}
+    page = demo(tmp_path, "eeg", n_jobs=1, quiet=True, **options)
     assert page.name == "report.html"
     assert page.stat().st_size > 10_000
+    assert "Seen, retrieved, reconstructed" in page.read_text(encoding="utf-8")
     assert capsys.readouterr().out == ""
     weights = sorted(page.parent.glob("model*.safetensors"))
     stamp = [path.stat().st_mtime_ns for path in weights]
-    assert (
-        demo(tmp_path, "eeg", n_jobs=1, quiet=False, design=DESIGN, experiment=experiment) == page
-    )
+    assert demo(tmp_path, "eeg", n_jobs=1, quiet=False, **options) == page
     assert [path.stat().st_mtime_ns for path in weights] == stamp
     said = capsys.readouterr()
-    for command in ("simulate", "preprocess synthetic", "train", "evaluate", "report"):
+    for command in ("simulate", "preprocess synthetic", "train", "evaluate", "generate", "report"):
         assert f"$ neurovis {command}" in said.out + said.err

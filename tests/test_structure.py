@@ -25,6 +25,7 @@ progress
 config
 parallel store safe_pickle watch
 distributed
+device
 records arrays manifest norms resize
 spaces
 signals images decoder metrics report fetch
@@ -35,7 +36,7 @@ batches targets prepare imports
 levels
 augment protocols galleries
 choice
-log experiment evaluate step checkpoint device confidence
+log experiment evaluate step checkpoint confidence
 adapt ensemble card pretrained search
 hub retrieve
 predict keep

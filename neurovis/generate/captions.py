@@ -15,6 +15,7 @@ import numpy as np
 import pydantic
 
 from neurovis.config import Config, how
+from neurovis.device import choose_device
 from neurovis.errors import NeurovisError
 from neurovis.images.base import Encoder
 from neurovis.images.snapshots import check, need_packages, quiet, unfit
@@ -148,7 +149,6 @@ class Captioner(Config):
             If the folder does not hold such a model.
         """
         need_packages()
-        import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         root = Path(self.folder).expanduser()
@@ -166,9 +166,7 @@ class Captioner(Config):
                 )
         except (*load_errors(), ImportError) as error:
             raise unfit("captioner", root, error) from error
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = choose_device(self.device)
         model.eval().requires_grad_(False).to(device)
 
         def caption(pictures: np.ndarray) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import pydantic
 
+from neurovis.device import choose_device
 from neurovis.errors import NeurovisError
 from neurovis.generate.base import Painter
 from neurovis.generate.published import Started, Weights
@@ -75,8 +76,10 @@ class Kandinsky(Started, name="kandinsky"):
         folder = self.folder(main, self.source)
         self.folder(beside, self.prior)
         pipe, used = self.pipeline(KandinskyV22Pipeline, folder, main)
-        tower, weights = ClipVision(source=self.prior).model(self._dtype(self._device()))
-        self.tell_blank(pipe, tower.to(self._device()))
+        tower, weights = ClipVision(source=self.prior).model(
+            self._dtype(choose_device(self.device))
+        )
+        self.tell_blank(pipe, tower.to(choose_device(self.device)))
         # the files of the pipeline, and those of the tower that made the opposite
         return pipe, hash_files(used)[:32] + weights[:32]
 

@@ -18,6 +18,7 @@ import numpy as np
 import pydantic
 
 from neurovis.config import how, to_dict
+from neurovis.device import choose_device
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.generate.base import Cue, Generator, Painter
 from neurovis.images.base import ImageEncoder
@@ -255,7 +256,7 @@ class Published(Generator):
         import torch
 
         width = self.width(pipe)
-        device = self._device()
+        device = choose_device(self.device)
         self._place(pipe, device)
 
         def paint(cue: Cue, seeds: np.ndarray) -> np.ndarray:
@@ -357,7 +358,7 @@ class Published(Generator):
             )
         get = download(one.repository, one.patterns) if folder.parent.name == "snapshots" else ""
         files = {part: check(name, folder, part, get) for part in self.parts}
-        dtype = self._dtype(self._device())
+        dtype = self._dtype(choose_device(self.device))
         kinds = variants(files, half=dtype.itemsize == 2)
         used = [
             (f"{part}/{p.name.replace('.fp16.', '.')}", p)
@@ -373,16 +374,6 @@ class Published(Generator):
         # diffusers reads such files of those parts alone that have them
         together = {k: v for some in options.values() for k, v in some.items()}
         return load(self.component, cls, folder, **together), used
-
-    def _device(self) -> Any:
-        import torch
-
-        name = self.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name.startswith("cuda") and not torch.cuda.is_available():
-            raise UsageError("device: cuda was asked for, but torch finds no GPU; use device=cpu.")
-        return torch.device(name)
 
     def _dtype(self, device: Any) -> Any:
         import torch

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pydantic
 
+from neurovis.device import choose_device
 from neurovis.errors import NeurovisError
 from neurovis.generate.base import Cue, Generator, Painter
 from neurovis.images.weights import load_errors
@@ -51,11 +52,8 @@ class World(Generator, name="world"):
 
     def build(self) -> Painter:
         """Read the shipped networks."""
-        import torch
 
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = choose_device(self.device)
         unet, schedule = read_unet(device)
         vae = read_vae(self.device)
         digest = hashlib.sha256((shipped("diffusion", WEIGHTS) / WEIGHTS).read_bytes()).hexdigest()
@@ -73,7 +71,7 @@ class World(Generator, name="world"):
 
 
 @lru_cache(maxsize=2)
-def read_unet(device: str) -> tuple[Any, Any]:
+def read_unet(device: Any) -> tuple[Any, Any]:
     """The shipped U-Net and its noise schedule.
 
     Raises

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pydantic
 
+from neurovis.device import choose_device
 from neurovis.images.base import Encoder, ImageEncoder
 from neurovis.images.snapshots import check, download, find, hash_files, load, need_packages
 
@@ -60,9 +61,7 @@ class ClipVision(ImageEncoder, name="clip_vision"):
         """Load the tower onto its device; ``prepare`` is CLIP's own evaluation transform."""
         import torch
 
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = choose_device(self.device)
         model, weights = self.model(torch.float32)
         return encoder_of(model.to(device), self.pool, weights)
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pydantic
 
 from neurovis.config import added
+from neurovis.device import choose_device
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.images.base import Encoder, ImageEncoder
 from neurovis.images.reading import Reader
@@ -184,9 +185,7 @@ def build_places(networks: Sequence[Network]) -> tuple[Encoder, Reader]:
     import torch
 
     first = networks[0]
-    device = first.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(first.device)
     loaded = first.load()
     if first.resize == "bilinear":
         loaded = replace(loaded, transform=squeezed(loaded.settings, first.image_size))

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pydantic
 
+from neurovis.device import choose_device
 from neurovis.errors import NeurovisError, missing_package
 from neurovis.images.base import Encoder, ImageEncoder
 from neurovis.images.text import OpenClipText
@@ -82,9 +83,7 @@ class Sentence(ImageEncoder, name="sentence"):
                 f"encoder {self.label}: the model is not there and cannot be fetched ({reason}); run `hf download "
                 f"{place}` where there is a network, or give local-dir:FOLDER."
             ) from error
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = choose_device(self.device)
         model = model.eval().requires_grad_(False).to(device)
         most = min(
             self.window, getattr(model.config, "max_position_embeddings", self.window + 2) - 2

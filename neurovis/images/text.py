@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pydantic
 
+from neurovis.device import choose_device
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.images.base import Encoder, ImageEncoder
 from neurovis.images.networks import OpenClip
@@ -101,9 +102,7 @@ class OpenClipText(ImageEncoder, name="open_clip_text"):
         """Load the text tower onto its device; ``prepare`` takes a text."""
         import torch
 
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = choose_device(self.device)
         clip = self.clip()
         model, name = clip.create()
         model.visual = torch.nn.Identity()  # the other tower only takes memory

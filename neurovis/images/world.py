@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pydantic
 
+from neurovis.device import choose_device
 from neurovis.errors import NeurovisError
 from neurovis.images.base import GRAY, Encoder, ImageEncoder
 from neurovis.images.networks import OpenClip, Timm
@@ -128,29 +129,22 @@ class WorldClipKinds(ImageEncoder, name="world_clip_kinds"):
         """Load both towers; the words are read once."""
         from scipy.special import softmax
 
-        seen, clip = WorldClip(device=self.device).build(), WorldClip()
+        seen = WorldClip(device=self.device).build()
+        read = WorldClipText(device=self.device).build()
         folder = shipped("clip", "kinds.json")
         kinds = json.loads((folder / "kinds.json").read_text(encoding="utf-8"))
-        named = [say(clip, texts) for texts in kinds.values()]
+        unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
+        named = [
+            unit(read.embed(np.stack([read.prepare(text) for text in texts])))
+            for texts in kinds.values()
+        ]
 
         def embed(images: np.ndarray) -> np.ndarray:
-            vectors = seen.embed(images)
-            vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = unit(seen.embed(images))
             said = [softmax(self.sharpness * vectors @ words.T, axis=1) for words in named]
             return np.concatenate(said, axis=1).astype(np.float32)
 
         return Encoder(prepare=seen.prepare, embed=embed, weights=seen.weights)
-
-
-def say(clip: OpenClip, texts: list[str]) -> np.ndarray:
-    """Unit vectors (text, dim) of texts."""
-    import torch
-
-    model, name = clip.create()
-    tokens = clip.tokenizer(name)(texts)
-    with torch.inference_mode():
-        said = model.eval().encode_text(tokens, normalize=True)
-    return said.float().numpy()
 
 
 class WorldDino(Timm, name="world_dino"):
@@ -201,10 +195,10 @@ class Vae:
         Of its latents.
     size : int
         Pixels along a side of its pictures.
-    device : str
+    device : torch.device
     """
 
-    def __init__(self, model: Any, mean: np.ndarray, std: np.ndarray, size: int, device: str):
+    def __init__(self, model: Any, mean: np.ndarray, std: np.ndarray, size: int, device: Any):
         self.model, self.size, self.device = model, size, device
         self.mean, self.std = (np.float32(x)[:, None, None] for x in (mean, std))
         side = size // model.spatial_compression_ratio
@@ -273,8 +267,6 @@ def read_vae(device: str = "auto") -> Vae:
     from diffusers import AutoencoderDC
 
     folder = shipped("vae", VAE_FILE)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         model = AutoencoderDC.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, torch_dtype=torch.float32
@@ -284,5 +276,6 @@ def read_vae(device: str = "auto") -> Vae:
         raise NeurovisError(
             f"world:vae: expected whole weights, found damaged ones ({error}); install neurovis again."
         ) from error
-    model.eval().requires_grad_(False).to(device)
-    return Vae(model, about["mean"], about["std"], about["size"], device)
+    where = choose_device(device)
+    model.eval().requires_grad_(False).to(where)
+    return Vae(model, about["mean"], about["std"], about["size"], where)

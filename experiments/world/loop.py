@@ -108,6 +108,15 @@ def train(
                 log.write(json.dumps(line) + "\n")
 
 
+def fast() -> Any:
+    """A context in which matrix products are bfloat16 where the CPU computes in it; weights stay float32."""
+    import torch
+
+    found = getattr(torch.cpu, "get_capabilities", dict)()
+    native = any(found.get(unit) for unit in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.autocast("cpu", torch.bfloat16, enabled=native)
+
+
 class Average:
     """A moving average of a module's weights, as a module of its own.
 

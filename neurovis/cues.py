@@ -19,6 +19,7 @@ import numpy as np
 from neurovis.config import to_dict
 from neurovis.decoded import Decoded, Part, Run, others
 from neurovis.generate.artefact import Table
+from neurovis.generate.captions import reader, words
 from neurovis.generate.low_level import fit_low, invertible, rough
 from neurovis.generate.prior import Prior, Tensors, gap
 from neurovis.images import embed
@@ -40,6 +41,8 @@ class Telling:
     prior : Prior
     low : str or dict, optional
         Target of the run, or encoder, of the rough pictures.
+    words : sequence of str or dict
+        Text towers that say what was decoded.
     seed : int
     folder : Path
         Where fitted priors are kept.
@@ -53,6 +56,7 @@ class Telling:
     own: Embeddings
     prior: Prior
     low: str | dict[str, Any] | None
+    words: Sequence[str | dict[str, Any]]
     seed: int
     folder: Path
     quiet: bool
@@ -76,7 +80,8 @@ class Telling:
         -------
         dict of array
             ``<system>/vector`` (row, sample, dim), one sample where all are told the same;
-            ``<system>/low`` (row, height, width, 3) where there is a low-level stage.
+            ``<system>/low`` (row, height, width, 3) where there is a low-level stage; ``caption``,
+            ``word`` and ``probability`` where there are words.
         dict
             Plain data.
         """
@@ -99,6 +104,9 @@ class Telling:
             with self._clock("low"):
                 low = low_encoder(self.run, self.low)
                 data |= self._lows(low, tables, swapped)
+        if self.words:
+            with self._clock("words"):
+                data |= self._words({name: data[f"{name}/vector"][:, 0] for name in tables})
         return data, {
             "prior": {
                 **to_dict(self.prior, how_too=False),
@@ -107,6 +115,7 @@ class Telling:
             "gap": self._gaps(vector[:, 0]),
             "floor": floor,
             "low": None if low is None else to_dict(low, how_too=False),
+            "words": [reader(name).label for name in self.words],
         }
 
     # ---- the prior -----------------------------------------------------------------------------
@@ -211,6 +220,18 @@ class Telling:
             "spaces": "before: where the run retrieves; after: that of the generator's encoder; "
             "after_about_mean: the same, with directions from the training images' mean",
         }
+
+    # ---- words --------------------------------------------------------------------------------
+
+    def _words(self, vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What text towers say of each system's embeddings: the nearest caption, the nearest concepts."""
+        out = {}
+        for name in self.words:
+            tower = reader(name)
+            for system, vector in vectors.items():
+                said = words(vector, tower, self.run.stimuli, self.run.split.train)
+                out |= {f"{system}/{column}": value for column, value in said.items()}
+        return out
 
     # ---- the low-level stage -------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from neurovis.device import choose_device
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.generate.artefact import EVERYONE, FILE, Seen, Table, gather
 from neurovis.generate.base import Cue, Generator, Painter
+from neurovis.generate.captions import reader
 from neurovis.generate.nearest import Nearest
 from neurovis.generate.prior import Prior
 from neurovis.generate.shards import (
@@ -86,6 +87,10 @@ class Reconstruct(Config):
     low : str or dict, optional
         Rough pictures to start from: a target of the run whose vectors are pictures, or an image
         encoder with an inverse, such as ``{name: pixels, side: 16}``.
+    words : tuple of str or dict
+        Text towers of the generator's own model, such as ``world:clip_text+caption``: the caption of a training
+        picture that lies nearest to what was decoded, or the nearest concepts with probabilities.
+        Generators that read words are told the caption.
     baselines : tuple of {"nearest", "ceiling", "floor"}
     seed : int
     embeddings : str
@@ -102,6 +107,7 @@ class Reconstruct(Config):
     n_averaged: pydantic.PositiveInt | None = None
     prior: Prior = pydantic.Field("regression", validate_default=True)
     low: str | dict[str, Any] | None = None
+    words: tuple[str | dict[str, Any], ...] = ()
     baselines: tuple[Baseline, ...] = ("nearest", "ceiling", "floor")
     seed: int = pydantic.Field(0, ge=0)
     embeddings: str = how("")
@@ -263,6 +269,8 @@ def _begin(folder: Path, config: Reconstruct, quiet: bool) -> tuple[_Job, dict[s
     generator = config.generator
     if config.low is not None:
         low_encoder(run, config.low)
+    for name in config.words:
+        reader(name)
     takes: Encoders = ()
     if generator.takes:
         takes = (encoder_of(generator.takes), generator.image_encoder())
@@ -299,7 +307,7 @@ def _begin(folder: Path, config: Reconstruct, quiet: bool) -> tuple[_Job, dict[s
 
 def _telling(job: _Job) -> Telling:
     config = job.config
-    about = (job.run, job.decoded, job.own, config.prior, config.low, config.seed)
+    about = (job.run, job.decoded, job.own, config.prior, config.low, config.words, config.seed)
     return Telling(*about, folder=job.partial, quiet=job.quiet)
 
 
@@ -354,10 +362,13 @@ def _latency(job: _Job) -> dict[str, float]:
     vector = job.decoded.prediction.vector[job.decoded.target][part.rows[:1]]
     with open_h5(job.partial / CUES, CUES_FORMAT) as file:
         low = file["brain/low"][:1] if "brain/low" in file else None
+        text = None
+        if job.generator.reads_text and "brain/caption" in file:
+            text = tuple(file["brain/caption"].asstr()[:1])
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        cue = Cue(prior(vector, seeds), low)
+        cue = Cue(prior(vector, seeds), low, text)
         told = time.perf_counter()
         job.painter(cue, seeds)
         times.append((told - started, time.perf_counter() - told))

@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import yaml
@@ -51,8 +53,10 @@ def paint_pictures(folder: Path) -> None:
         small = (255 / (1 + np.exp(-vector @ weight / 2))).reshape(3, 3, 3).astype(np.uint8)
         Image.fromarray(small).resize((24, 24)).save(stimuli.files(row)[0])
     digest = [sha256(stimuli.files(row)[0]) for row in range(len(stimuli))]
+    size, things = [24] * len(stimuli), ("cat", "red fox", "magpie", "kettle", "spoon")
+    said = [f"a large {things[row % 5]} by a lake" for row in range(len(stimuli))]
     replace(
-        stimuli, sha256=np.array(digest), width=[24] * len(stimuli), height=[24] * len(stimuli)
+        stimuli, sha256=np.array(digest), width=size, height=size, caption=np.array(said)
     ).write(folder / "stimuli.csv")
 
 
@@ -231,8 +235,6 @@ def test_a_generator_takes_the_embeddings_of_another_encoder(fresh, config):
     assert found.about["target"] == "image"
     assert found.about["prior"]["fits"][0]["explained"] > 0.1
     assert likeness(found, "brain") > 0.3
-    import h5py
-
     ready, one = encoder(found.about["takes"]).build(), found.systems["brain"]
     assert found.systems["nearest"].agreement.shape == (28, 1)
     with h5py.File(next(fresh.glob("reconstructions/*/cues.h5"))) as file:
@@ -244,6 +246,41 @@ def test_a_generator_takes_the_embeddings_of_another_encoder(fresh, config):
         reconstruct(fresh, config(*words, "prior=none"), quiet=True)
     with pytest.raises(NeurovisError, match=r"takes those of .*color"):
         reconstruct(fresh, config(*words[:2]), quiet=True)
+
+
+def test_words_are_those_nearest_to_what_was_decoded_and_told_to_who_reads(fresh, config):
+    towers = ["world:clip_text", "world:clip_text+caption"]
+    words = ["generator=fakes.painters:Reader", "embeddings=''", f"words=[{', '.join(towers)}]"]
+    folder = reconstruct(fresh, config(*words), quiet=True)
+    found, run = read(folder), Run(fresh, config(*words).prepared, "")
+    stimuli, train = run.stimuli, set(run.split.train)
+    captions = sorted({c for i, c in zip(stimuli.image, stimuli.caption) if str(i) in train})
+    with h5py.File(folder / "cues.h5") as file:
+        cues = {name: file[f"{name}/vector"][:, 0] for name in ("brain", "ceiling", "floor")}
+    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
+    for name, cue in cues.items():
+        one = found.systems[name]
+        for tower, texts in zip(towers, (sorted(set(stimuli.concept.tolist())), captions)):
+            ready = encoder(tower).build()
+            said = [f"a {t.replace('_', ' ')}" if tower == towers[0] else t for t in texts]
+            vector = ready.embed(np.stack([ready.prepare(text) for text in said]))
+            cosine = unit(cue) @ unit(vector).T
+            best = np.array(texts)[cosine.argmax(1)].tolist()
+            if tower == towers[0]:
+                assert one.word[:, 0].tolist() == best
+                share = np.exp((cosine - cosine.max(1, keepdims=True)) / ready.temperature)
+                share = 1 / share.sum(1)
+                np.testing.assert_allclose(one.probability[:, 0], share, rtol=1e-3)
+            else:
+                assert one.caption.tolist() == best
+        told = [zlib.crc32(text.encode()) % 256 for text in one.caption.tolist()]
+        assert one.picture[:, 0, 0, 0, 0].tolist() == told
+    assert found.about["words"] == ["world-clip_text-concept", "world-clip_text-caption"]
+    for name in ("world:clip", "{name: world_clip_text, template: '{concept} {caption}'}"):
+        with pytest.raises(UsageError, match="words: expected a text tower that reads concepts or"):
+            reconstruct(fresh, config(*words[:2], f"words=[{name!r}]"), quiet=True)
+    with pytest.raises(NeurovisError, match="take the text tower of the model whose images"):
+        reconstruct(fresh, config("generator=linear", words[2]), quiet=True)
 
 
 def test_without_a_prior_directions_are_taken_as_they_are(run, config):

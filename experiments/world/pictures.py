@@ -19,6 +19,8 @@ from neurovis.world.scenes import Concept
 
 SIZE = 64
 FIRST, N_TRAIN, N_HELD = 1000, 254, 6
+N_KIN = 1500
+"""Pictures of each family's things without a name."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,70 @@ class Drawings:
         return stack.transpose(0, 3, 1, 2) / np.float32(255)
 
 
+@dataclass(frozen=True)
+class Kin:
+    """Pictures of things without a name: each parameter is that of one of two known concepts of a family.
+
+    Parameters
+    ----------
+    family : tuple of str
+    picture : list of array (number, 64, 64, 3) uint8
+        By family.
+    caption : list of tuple of str
+    """
+
+    family: tuple[str, ...]
+    picture: list[np.ndarray]
+    caption: list[tuple[str, ...]]
+
+    def some(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Random pictures: numbers of their families and of the pictures."""
+        family = rng.integers(len(self.family), size=n)
+        return family, rng.integers(len(self.picture[0]), size=n)
+
+    def at(self, family: np.ndarray, number: np.ndarray) -> np.ndarray:
+        """Pictures (image, 3, 64, 64) float32 in 0..1."""
+        stack = np.stack([self.picture[f][n] for f, n in zip(family, number)])
+        return stack.transpose(0, 3, 1, 2) / np.float32(255)
+
+
+def draw_kin(folder: Path, n_jobs: int = 2) -> Kin:
+    """Draw what is not drawn yet; open everything."""
+    folder.mkdir(parents=True, exist_ok=True)
+    families: dict[str, tuple[str, ...]] = {}
+    for concept in known():
+        families[concept.family] = (*families.get(concept.family, ()), concept.name)
+    files = [folder / f"{name.replace(' ', '_')}.npz" for name in families]
+    missing = [(*item, file) for item, file in zip(families.items(), files) if not file.is_file()]
+    list(Workers(n_jobs=n_jobs).map(_family, missing, folder, "drawing kin"))
+    picture, caption = [], []
+    for file in files:
+        with np.load(file) as stored:
+            picture.append(stored["picture"])
+            caption.append(tuple(stored["caption"].tolist()))
+    return Kin(tuple(families), picture, caption)
+
+
+def _family(name: str, members: tuple[str, ...], file: Path) -> None:
+    picture, caption, number = [], [], 0
+    while len(picture) < N_KIN:
+        scene = scenes.sample_kin(name, members, number)
+        number += 1
+        try:
+            picture.append(_small(scene))
+        except ValueError:  # what goes with one parent's parts may be missing in the other
+            continue
+        caption.append(scene.caption)
+    with atomic(file) as partial, partial.open("wb") as stream:
+        np.savez(stream, picture=np.stack(picture), caption=np.array(caption))
+
+
+def _small(scene: scenes.Scene) -> np.ndarray:
+    large = scenes.render(scene, 2 * SIZE)
+    small = large.reshape(SIZE, 2, SIZE, 2, 3).mean((1, 3))
+    return np.rint(small).astype(np.uint8)
+
+
 def known() -> tuple[Concept, ...]:
     """Concepts that no study tests on."""
     test = set(scenes.held_out(200))
@@ -86,8 +152,6 @@ def draw(folder: Path, n_jobs: int = 2) -> Drawings:
 def _one(name: str, file: Path) -> None:
     pictures = []
     for e in range(FIRST, FIRST + N_TRAIN + N_HELD):
-        large = scenes.render(scenes.sample_scene(name, e), 2 * SIZE)
-        small = large.reshape(SIZE, 2, SIZE, 2, 3).mean((1, 3))
-        pictures.append(np.rint(small).astype(np.uint8))
+        pictures.append(_small(scenes.sample_scene(name, e)))
     with atomic(file) as partial, partial.open("wb") as stream:
         np.save(stream, np.stack(pictures))

@@ -29,8 +29,8 @@ SYSTEMS = ("brain", "nearest", "ceiling", "floor")
 painted from the seen picture's own embedding; painted from what a control says."""
 EVERYONE = "all"
 """Subject of rows that do not depend on who looked: those of the ceiling."""
-ROWS = ("picture", "image", "subject", "n_averaged", "seed", "low", "caption", "agreement")
-OPTIONAL = ("low", "caption", "agreement")
+OPTIONAL = ("low", "caption", "word", "probability", "agreement")
+ROWS = ("picture", "image", "subject", "n_averaged", "seed", *OPTIONAL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,11 @@ class Painted:
     low : array (row, height, width, 3) uint8, optional
         Rough pictures that painting started from.
     caption : array of str (row,), optional
-        Words that the generator was told.
+        The caption nearest to what was decoded; generators that read words are told it.
+    word : array of str (row, place), optional
+        Concepts nearest to it, the likeliest first.
+    probability : array (row, place), optional
+        Of these, among all concepts.
     agreement : array (row, sample) float32, optional
         Cosine between the painted picture's embedding and the decoded one.
     seconds : dict
@@ -68,6 +72,8 @@ class Painted:
     seed: np.ndarray
     low: Any = None
     caption: np.ndarray | None = None
+    word: np.ndarray | None = None
+    probability: np.ndarray | None = None
     agreement: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -86,6 +92,8 @@ class Painted:
             ("n_averaged", np.int64, (n,)),
             ("seed", np.int64, (n, k)),
             ("caption", str, (n,)),
+            ("word", str, (n, np.shape(self.word)[-1] if self.word is not None else 0)),
+            ("probability", np.float32, np.shape(self.word) if self.word is not None else (n, 0)),
             ("agreement", np.float32, (n, k)),
         ):
             if (value := getattr(self, name)) is None:
@@ -323,7 +331,7 @@ class Journal:
         seconds : float
             That painting them took.
         **columns
-            ``picture`` and, where there are such, ``low``, ``caption``, ``agreement``, by row.
+            ``picture`` and, where there are such, those of `OPTIONAL`, by row.
         """
         data = io.BytesIO()
         columns = {name: value for name, value in columns.items() if value is not None}
@@ -436,5 +444,5 @@ def _fill(
             "command again to go on."
         )
     for name, value in small.items():
-        _create(group, name, value.astype(str if name == "caption" else np.float32))
+        _create(group, name, value.astype(str if name in ("caption", "word") else np.float32))
     group.attrs["seconds"] = _json({**seconds, "paint": round(painting, 3)})

@@ -131,6 +131,9 @@ class Generator(Family, family="generators"):
     deterministic: ClassVar[bool] = False
     """Whether a cue alone decides the picture, whatever the seed."""
 
+    reads_text: ClassVar[bool] = False
+    """Whether a cue's words change the picture."""
+
     learns: ClassVar[bool] = False
     """Whether it is made of training pictures: then it has a field ``training``, a file written by
     `neurovis.generate.training.write_training`, which ``neurovis generate`` gives."""

@@ -1,7 +1,8 @@
 """Words for what was decoded: the nearest captions or concepts, and what a captioner says of a picture.
 
 Comes in: decoded embeddings and texts in the same model's space, or pictures. Goes out: words, with
-probabilities where they are chosen among others.
+probabilities where they are chosen among others. Captions are chosen among those of training pictures;
+concepts among all that the study has, those of test pictures included, as retrieval chooses pictures.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import pydantic
 
 from neurovis.config import Config, how
 from neurovis.device import choose_device
-from neurovis.errors import NeurovisError
+from neurovis.errors import NeurovisError, UsageError
 from neurovis.images.base import Encoder
+from neurovis.images.names import encoder
 from neurovis.images.snapshots import check, need_packages, quiet, unfit
+from neurovis.images.text import OpenClipText
 from neurovis.images.weights import load_errors
+from neurovis.records import Stimuli
 
 AT_ONCE = 16
 
@@ -40,20 +44,20 @@ class Said:
     probability: np.ndarray
 
 
-def text_vectors(texts: Sequence[str], encoder: Encoder) -> np.ndarray:
+def text_vectors(texts: Sequence[str], tower: Encoder) -> np.ndarray:
     """What a text tower says of texts: array (text, dim) float32.
 
     Parameters
     ----------
     texts : sequence of str
         As they are to be read: a concept within its template.
-    encoder : Encoder
+    tower : Encoder
         A text tower such as `neurovis.images.text.OpenClipText` builds.
     """
     out = []
     for start in range(0, len(texts), AT_ONCE):
-        some = [encoder.prepare(text) for text in texts[start : start + AT_ONCE]]
-        out.append(np.asarray(encoder.embed(np.stack(some)), np.float32))
+        some = [tower.prepare(text) for text in texts[start : start + AT_ONCE]]
+        out.append(np.asarray(tower.embed(np.stack(some)), np.float32))
     return np.concatenate(out)
 
 
@@ -107,6 +111,63 @@ def nearest(
     return Said(
         [[texts[i] for i in row] for row in order], np.take_along_axis(probability, order, 1)
     )
+
+
+def reader(name: str | dict[str, Any]) -> OpenClipText:
+    """The text tower of a name.
+
+    Raises
+    ------
+    UsageError
+        If it reads no words that pictures come with, or concepts and captions at once.
+    """
+    found = encoder(name)
+    fields = getattr(found, "template", "")
+    if not isinstance(found, OpenClipText) or ("{caption}" in fields) == ("{concept}" in fields):
+        raise UsageError(
+            f"words: expected a text tower that reads concepts or captions, found {found.label}; name one such "
+            "as world:clip_text or {name: open_clip_text, model: ViT-B-32, weights: FILE}."
+        )
+    return found
+
+
+def words(
+    vector: np.ndarray, tower: OpenClipText, stimuli: Stimuli, train: Sequence[str], k: int = 5
+) -> dict[str, np.ndarray]:
+    """What is said of decoded embeddings.
+
+    Parameters
+    ----------
+    vector : array (row, dim)
+        In the space of the tower's own model.
+    tower : OpenClipText
+    stimuli : Stimuli
+    train : sequence of str
+        Images whose captions may be said.
+    k : int
+        Concepts per row.
+
+    Returns
+    -------
+    dict of array
+        ``caption`` (row,) where the tower reads captions; else ``word`` and ``probability`` (row, k).
+    """
+    ready, texts = tower.build(), tower.texts(stimuli)
+    if "{caption}" in tower.template:
+        known = set(train)
+        among = {
+            text: caption
+            for text, caption, image in zip(texts, stimuli.caption, stimuli.image)
+            if str(image) in known
+        }
+    else:
+        among = dict(zip(texts, stimuli.concept))
+    said = list(among)
+    found = nearest(vector, text_vectors(said, ready), said, ready.temperature or 1.0, k)
+    named = np.array([[str(among[text]) for text in row] for row in found.text])
+    if "{caption}" in tower.template:
+        return {"caption": named[:, 0]}
+    return {"word": named, "probability": found.probability}
 
 
 def _unit(vector: np.ndarray, what: str) -> np.ndarray:

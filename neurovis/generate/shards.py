@@ -26,10 +26,12 @@ from neurovis.images import encoder as encoder_of
 from neurovis.images.base import Encoder, ImageEncoder
 from neurovis.parallel import Workers
 from neurovis.progress import say
-from neurovis.store import open_h5
+from neurovis.store import dataset, open_h5
 
 CUES = "cues.h5"
 CUES_FORMAT = "neurovis-cues"
+TOLD = ("low", "caption", "word", "probability")
+"""What cues hold of a row beside its vectors."""
 CLUSTER_JOBS = 16
 ALONE_SECONDS = 30.0
 """Work below which one process paints alone."""
@@ -161,20 +163,30 @@ def _paint(one: Batch) -> None:
     rows = one.rows.tolist()
     with open_h5(one.folder / CUES, CUES_FORMAT) as file:
         vector = file[f"{one.system}/vector"][rows]
-        low = file[f"{one.system}/low"][rows] if f"{one.system}/low" in file else None
+        more = {
+            name: dataset(one.folder / CUES, file, f"{one.system}/{name}")[rows]
+            for name in TOLD
+            if f"{one.system}/{name}" in file
+        }
     started = time.perf_counter()
+    low = more.get("low")
+    text = more.get("caption") if resolve(Generator, one.generator).reads_text else None
     n, k = one.seed.shape
     row, sample = np.divmod(np.arange(n * k), k)
     told = np.minimum(sample, vector.shape[1] - 1)  # one vector may stand for all samples
     size, made, agreed = one.generator["batch_size"], [], []
     for start in range(0, n * k, size):
         some = slice(start, start + size)
-        cue = Cue(vector[row[some], told[some]], None if low is None else low[row[some]])
+        cue = Cue(
+            vector[row[some], told[some]],
+            None if low is None else low[row[some]],
+            None if text is None else tuple(text[row[some]].tolist()),
+        )
         made.append(_painted(painter, cue, one.seed[row[some], sample[some]], one))
         if one.encoder is not None:
             agreed.append(_agreement(made[-1], cue.vector, one.encoder))
     picture = np.concatenate(made)
-    columns = {"picture": picture.reshape(n, k, *picture.shape[1:]), "low": low}
+    columns = {"picture": picture.reshape(n, k, *picture.shape[1:]), **more}
     if agreed:
         columns["agreement"] = np.concatenate(agreed).reshape(n, k)
     journal(one.folder, one.system).add(one.rows, time.perf_counter() - started, **columns)

@@ -12,7 +12,6 @@ import hashlib
 import os
 import zlib
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +25,7 @@ from .concepts import TRAITS, Concept, concept, concepts, families, held_out, se
 from .drawing import COLOURS, VIVID, Sketch, finish, new_canvas, paint
 
 __all__ = [
-    "Concept", "Scene", "concept", "concepts", "held_out", "render", "sample_scene", "semantics",
+    "Concept", "Scene", "concept", "concepts", "held_out", "render", "sample_kin", "sample_scene", "semantics",
     "write_pictures",
 ]  # fmt: skip
 
@@ -66,6 +65,8 @@ class Scene:
         What varies independently of the concept: `hue`, `colour`, `size` (fraction of the frame),
         `x`, `y`, `pose`, `tilt`, `light_side` (numbers), `mirrored` (0 or 1), `count` (1 to 4),
         `background`, `light` (names) and `detail` (the seed of the small print).
+    kin : Concept, optional
+        What is drawn, where it is none of the world's concepts.
     """
 
     concept: str
@@ -73,6 +74,12 @@ class Scene:
     seed: int
     caption: str
     attributes: dict
+    kin: Concept | None = None
+
+    @property
+    def known(self) -> Concept:
+        """What is drawn."""
+        return self.kin or _concept(self.concept)
 
 
 def sample_scene(concept: str, exemplar: int, seed: int = 0) -> Scene:
@@ -101,6 +108,47 @@ def sample_scene(concept: str, exemplar: int, seed: int = 0) -> Scene:
             "number the exemplars from 0."
         )
     rng = np.random.default_rng([seed, zlib.crc32(concept.encode()), exemplar])
+    attributes = _attributes(rng)
+    return Scene(concept, int(exemplar), int(seed), _caption(known, attributes), attributes)
+
+
+def sample_kin(family: str, members: tuple[str, ...], number: int, seed: int = 0) -> Scene:
+    """A scene of a thing without a name: each of its parameters is that of one of two concepts of a family.
+
+    Parameters
+    ----------
+    family : str
+    members : tuple of str
+        Concepts of the family whose parameters may be taken.
+    number, seed : int
+        Not negative.
+
+    Returns
+    -------
+    Scene
+        Its `kin` is what is drawn; its caption says "kind of" and the family's name.
+
+    Raises
+    ------
+    NeurovisError
+        If a concept is unknown or of another family.
+    """
+    known = [_concept(name) for name in members]
+    strange = [one.name for one in known if one.family != family]
+    if strange or not known:
+        raise NeurovisError(
+            f"sample_kin: expected concepts of the family {family}, found {strange or 'none'}; name others."
+        )
+    rng = np.random.default_rng([seed, zlib.crc32(family.encode()), number, 1])
+    one, other = (dict(known[i].parameters) for i in rng.integers(len(known), size=2))
+    # a table row may state what its family leaves open
+    parameters = {k: v if rng.random() < 0.5 else other.get(k, v) for k, v in one.items()}
+    kin = Concept(f"kind of {family}", family, known[0].superclass, parameters)
+    attributes = _attributes(rng)
+    return Scene(kin.name, int(number), int(seed), _caption(kin, attributes), attributes, kin)
+
+
+def _attributes(rng):
     u = rng.random(12)
     attributes = {
         "hue": 2 * u[0] - 1,
@@ -117,8 +165,7 @@ def sample_scene(concept: str, exemplar: int, seed: int = 0) -> Scene:
         "light_side": 2 * u[11] - 1,
         "detail": int(rng.integers(2**31)),
     }
-    attributes = {k: float(v) if isinstance(v, np.floating) else v for k, v in attributes.items()}
-    return Scene(concept, int(exemplar), int(seed), _caption(known, attributes), attributes)
+    return {k: float(v) if isinstance(v, np.floating) else v for k, v in attributes.items()}
 
 
 _concept = concept  # the parameter of the same name above hides it
@@ -181,10 +228,8 @@ def _colour_word(parameters, at):
     return {"wood": "wooden", "glass": "clear"}.get(word, word)
 
 
-@cache
-def _plan(name):
+def _plan(parameters):
     """Parameters of a concept sorted by how an exemplar varies them."""
-    parameters = _concept(name).parameters
     colours = [(k, _options(v)) for k, v in parameters.items() if k.endswith("_c")]
     shape = [
         (k, v)
@@ -197,7 +242,7 @@ def _plan(name):
 
 def _exemplar(scene, rng):
     """Parameters of one exemplar: shapes within 6 % of the concept's, colours chosen."""
-    colours, shape, fixed = _plan(scene.concept)
+    colours, shape, fixed = _plan(scene.known.parameters)
     a = scene.attributes
     p = SimpleNamespace(**fixed, pose=a["pose"], tilt=a["tilt"], phase=rng.random())
     for (key, value), u in zip(shape, rng.uniform(0.94, 1.06, len(shape))):
@@ -221,7 +266,7 @@ def _sketch(scene):
     """The display list of a scene's object, and the generator that decides what remains."""
     rng = np.random.default_rng(scene.attributes["detail"])
     sketch = Sketch()
-    families()[_concept(scene.concept).family].draw(sketch, _exemplar(scene, rng))
+    families()[scene.known.family].draw(sketch, _exemplar(scene, rng))
     return sketch, rng
 
 
@@ -249,7 +294,7 @@ def render(scene: Scene, size: int = 96) -> np.ndarray:
         )
     a = scene.attributes
     light = LIGHTS[a["light"]]
-    floats = families()[_concept(scene.concept).family].floats
+    floats = families()[scene.known.family].floats
     sketch, rng = _sketch(scene)
     canvas, factor = new_canvas(size)
     paint_backdrop(canvas, a["background"], a["light"], rng)

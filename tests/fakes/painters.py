@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from typing import ClassVar
 
 import numpy as np
@@ -81,6 +82,24 @@ class Colors(Seeded):
     """Takes the embeddings of an encoder that needs no weights."""
 
     takes: ClassVar[str] = "{name: color, size: 16, grid: 2, bins: 2}"
+
+
+class Reader(Seeded):
+    """Paints what it is told in words: one gray for each text."""
+
+    takes: ClassVar[str] = "world:clip"
+    reads_text: ClassVar[bool] = True
+
+    def build(self) -> Painter:
+        """See `Generator.build`."""
+        plain = super().build()
+
+        def paint(cue: Cue, seeds: np.ndarray) -> np.ndarray:
+            gray = [zlib.crc32(text.encode()) % 256 for text in cue.text]
+            shape = (len(cue), plain.size, plain.size, 3)
+            return np.broadcast_to(np.array(gray, np.uint8)[:, None, None, None], shape).copy()
+
+        return Painter(paint, plain.width, plain.size)
 
 
 class Foreign(Seeded):

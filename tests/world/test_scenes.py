@@ -25,6 +25,7 @@ from neurovis.world.scenes import (
     concepts,
     held_out,
     render,
+    sample_kin,
     sample_scene,
     semantics,
     write_pictures,
@@ -224,6 +225,25 @@ def test_captions_say_what_is_there():
             assert backdrops.BACKDROPS[a["background"]][1] in scene.caption
             assert scene.caption.endswith(backdrops.LIGHTS[a["light"]].phrase)
             assert ("facing left" in scene.caption) <= bool(a["mirrored"])
+
+
+def test_kin_have_the_parts_of_two_concepts_and_no_name():
+    members = [c for c in concepts() if c.family == "bird"][:4]
+    names = tuple(c.name for c in members)
+    scene = sample_kin("bird", names, 3)
+    assert scene == sample_kin("bird", names, 3)
+    assert scene.concept == "kind of bird"
+    assert "of bird" in scene.caption
+    assert all(name not in scene.caption for name in names)
+    parts = [
+        {k for k, v in scene.known.parameters.items() if c.parameters.get(k) == v} for c in members
+    ]
+    whole = set(scene.known.parameters)
+    assert any(one | other == whole for one in parts for other in parts)
+    assert len({str(sample_kin("bird", names, k).known.parameters) for k in range(9)}) > 4
+    assert render(scene, 32).std() > 5
+    with pytest.raises(NeurovisError, match=r"expected concepts of the family fish, found \['"):
+        sample_kin("fish", names, 0)
 
 
 def test_plurals():

@@ -29,6 +29,17 @@ def drawings():
     return pictures.Drawings(tuple(concepts), made, said)
 
 
+@pytest.fixture(scope="module")
+def kin(drawings):
+    """Eight pictures of each of these concepts' families, of things without a name."""
+    families, made, said = [c.family for c in drawings.concept], [], []
+    for concept in drawings.concept:
+        sampled = [scenes.sample_kin(concept.family, (concept.name,), k) for k in range(8)]
+        made.append(np.stack([scenes.render(scene, pictures.SIZE) for scene in sampled]))
+        said.append(tuple(scene.caption for scene in sampled))
+    return pictures.Kin(tuple(families), made, said)
+
+
 def test_nothing_that_a_study_tests_on_is_drawn(tmp_path, monkeypatch):
     known, test = pictures.known(), set(scenes.held_out(200))
     assert len(known) == 423
@@ -42,6 +53,11 @@ def test_nothing_that_a_study_tests_on_is_drawn(tmp_path, monkeypatch):
     assert [p.shape for p in made.picture] == [(3, 64, 64, 3)] * 2
     for one, two in zip(made.picture, again.picture):
         np.testing.assert_array_equal(one, two)
+    monkeypatch.setattr(pictures, "N_KIN", 2)
+    kin, again = (pictures.draw_kin(tmp_path / "kin", n_jobs=1) for _ in range(2))
+    assert kin.family == tuple(dict.fromkeys(c.family for c in chosen))
+    assert kin.caption == again.caption
+    np.testing.assert_array_equal(kin.picture[0], again.picture[0])
     scene = scenes.sample_scene(chosen[1].name, pictures.FIRST + 2)
     assert made.caption[1][2] == scene.caption
     near = scenes.render(scene, 64).astype(float)
@@ -94,14 +110,14 @@ def test_the_rate_rises_and_falls():
 
 
 @pytest.fixture(scope="module")
-def tiny_clip(drawings, tmp_path_factory):
+def tiny_clip(drawings, kin, tmp_path_factory):
     """A world:clip trained for a moment, and its folder."""
     folder = tmp_path_factory.mktemp("weights")
     patch = pytest.MonkeyPatch()
     patch.setattr(clip, "BATCH", 12)
     patch.setattr(clip, "LR", 5e-3)
     tokens = clip.tokenizer(folder / "clip" / "merges.txt.gz")
-    model = clip.fit(drawings, folder / "training", tokens, steps=60)
+    model = clip.fit(drawings, kin, folder / "training", tokens, steps=60)
     clip.write(model, drawings, tokens, folder / "clip")
     patch.undo()
     return folder, model, tokens
@@ -136,10 +152,11 @@ def test_dino_learns_without_labels_and_is_read_like_any_other(drawings, tmp_pat
     monkeypatch.setattr(dino, "BATCH", 8)
     monkeypatch.setattr(dino, "SHAPE", {**dino.SHAPE, "depth": 2, "embed_dim": 32})
     network = dino.fit(drawings, tmp_path / "training", steps=3).eval()
-    scores = torch.randn(32, 8)
-    answers = dino.spread(0.1 * scores, rounds=50)
-    torch.testing.assert_close(answers.sum(1), torch.ones(32))
-    torch.testing.assert_close(answers.sum(0), torch.full((8,), 4.0), rtol=0.02, atol=0.02)
+    goal = torch.nn.functional.normalize(torch.randn(8, 5), dim=-1)
+    scores = (goal @ goal.T / dino.TEMPERATURE).softmax(-1)
+    expected = -scores.diagonal().log().mean()
+    torch.testing.assert_close(dino.agreement(3 * goal, 2 * goal), expected)
+    assert dino.agreement(goal.roll(1, 0), goal) > expected
     assert len(dino.probe(network, drawings, n=2)) == 2
     monkeypatch.setattr(
         "sys.argv", ["dino", "--folder", str(tmp_path), "--out", str(tmp_path / "dino")]

@@ -169,8 +169,9 @@ def _reconstructions(options: Options) -> bool:
 
     if not is_reconstructions(options.run[0]):
         return False
+    metrics = options.metrics or "offline"
     for folder in options.run:
-        print(picture_table(score_reconstructions(folder, options.metrics, quiet=options.quiet)))
+        print(picture_table(score_reconstructions(folder, metrics, quiet=options.quiet)))
     return True
 
 
@@ -181,6 +182,11 @@ def _evaluate(options: Options) -> None:
 
     if options.run and _reconstructions(options):
         return
+    if options.metrics:
+        raise UsageError(
+            "evaluate: --metrics goes with RUN/reconstructions/NAME, found a run or a prediction, whose metrics "
+            "its targets decide; leave --metrics out."
+        )
     corrected, curves = options.calibrate or options.transductive, []
     if options.run:
         run = Path(options.run[0])

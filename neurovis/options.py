@@ -95,8 +95,8 @@ def arguments(made: dict[str, argparse.ArgumentParser]) -> None:
     )
     made["evaluate"].add_argument(
         "--metrics",
-        default="offline",
-        help="of reconstructions: offline, published, or a YAML file (default %(default)s)",
+        default="",
+        help="of reconstructions: offline, published, or a YAML file (default offline)",
     )
     made["evaluate"].add_argument("--prediction", help="prediction.h5")
     made["evaluate"].add_argument("--embeddings", help="embeddings.h5")

@@ -6,12 +6,17 @@ that a report tells nobody where it was made.
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import PurePosixPath
 from typing import Any
 
 from neurovis.report.markup import Markup, count, el, plural
 from neurovis.report.material import Material
 from neurovis.report.sections import table
+
+HOW = ("prepared", "embeddings")
+"""Options of reconstruction that are places of files, which a report does not tell."""
 
 
 def listed(pairs: list[tuple[str, Any]]) -> Markup:
@@ -126,10 +131,14 @@ def reproduce(material: Material) -> Markup:
         lines.append(f"neurovis train config.yaml --out OUT data.path=OUT/prepared/{prepared}")
     else:
         lines.append("neurovis train config.yaml --out OUT")
-    lines += [
-        f"neurovis evaluate OUT/runs/{material.name}",
-        f"neurovis report OUT/runs/{material.name}",
-    ]
+    run = f"OUT/runs/{material.name}"
+    lines.append(f"neurovis evaluate {run}")
+    for painted in material.painted:
+        told = {k: v for k, v in painted.config.items() if k not in HOW and v not in (None, "", [])}
+        words = [shlex.quote(f"{k}={json.dumps(v)}") for k, v in told.items()]
+        lines.append(" ".join([f"neurovis generate {run}", *words]))
+        lines.append(f"neurovis evaluate {run}/reconstructions/{painted.name}")
+    lines.append(f"neurovis report {run}")
     words = "config.yaml is the one in the run folder (printed in full above); OPTIONS are those that were "
     words += "given to preprocessing, kept in config.yaml of the prepared folder. A folder's name ends in the "
     words += "fingerprint of everything that decides its content: another number after preprocessing means "

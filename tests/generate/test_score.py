@@ -227,6 +227,8 @@ def test_the_command_scores_reconstructions(folder, tmp_path, capsys):
     assert "pixcorr" in capsys.readouterr().out
     assert main(["evaluate", str(folder), "--metrics", "publish"]) == 2
     assert "did you mean 'published'" in capsys.readouterr().err
+    assert main(["evaluate", str(folder.parent), "--metrics", "published"]) == 2
+    assert "--metrics goes with RUN/reconstructions/NAME" in capsys.readouterr().err
 
 
 def written(folder, pictures, seen=SEEN, **systems):

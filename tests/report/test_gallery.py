@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from dataclasses import replace
@@ -22,6 +24,7 @@ from miniature_pictures import METRIC, colour, write_reconstructions
 from PIL import Image
 from test_report import ATTRIBUTE, NASTY, STYLE, TAGS, Page, page_of
 
+from neurovis.config import load_yaml, override
 from neurovis.errors import NeurovisError
 from neurovis.evaluate import evaluate_run
 from neurovis.records import Stimuli
@@ -358,6 +361,20 @@ def test_settings_gap_and_time(source):
     assert "LicenceBSD-3-Clause" in words
     assert "Baselinesnearest, floor" in words
     assert "61 s in all" in words
+
+
+def test_the_commands_that_painted_are_told_and_mean_the_same(whole, source):
+    code = source.split('id="reproduce"')[1].split("<code>")[1].split("</code>")[0]
+    lines = [shlex.split(line) for line in html.unescape(code).split("\n")]
+    painted = next(line for line in lines if line[1] == "generate")
+    known = load_yaml((whole / "reconstructions" / read_painted(whole)[0].name) / "config.yaml")
+    told = override({}, painted[3:])
+    assert told == {k: v for k, v in known.items() if k in told}
+    assert set(known) - set(told) <= {k for k, v in known.items() if v in (None, "", [])} | {
+        "prepared",
+        "embeddings",
+    }
+    assert ["neurovis", "evaluate"] in [line[:2] for line in lines]
 
 
 def test_several_folders_the_newest_is_shown_and_all_are_scored(run):

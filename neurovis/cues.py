@@ -21,7 +21,8 @@ from neurovis.decoded import Decoded, Part, Run, others
 from neurovis.generate.artefact import Table
 from neurovis.generate.captions import reader, words
 from neurovis.generate.low_level import fit_low, invertible, rough
-from neurovis.generate.prior import Prior, Tensors, gap
+from neurovis.generate.prior import Prior, gap
+from neurovis.generate.regression import Tensors
 from neurovis.images import embed
 from neurovis.progress import say
 from neurovis.records import Embeddings, Prediction

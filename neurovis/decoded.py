@@ -18,7 +18,7 @@ from neurovis.batches import Recordings, prepared_identity
 from neurovis.config import build, load_yaml
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.experiment import Experiment
-from neurovis.generate.prior import Known
+from neurovis.generate.regression import Known
 from neurovis.generate.repeats import between_repeats
 from neurovis.images import embed
 from neurovis.images import encoder as encoder_of
@@ -349,7 +349,10 @@ class Run:
             names = np.unique(image)
             dealt = np.random.default_rng(shuffle).permutation(names)
             image = dealt[np.searchsorted(names, image)]
-        return replace(known, said=vector, true=own.at(image), image=image, excess=excess)
+        known = replace(known, said=vector, true=own.at(image), image=image, excess=excess)
+        if aimed is not None and part.space is not None:
+            known = replace(known, meant=part.space.apply(aimed.at(image)))
+        return known
 
     @staticmethod
     def _like(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neurovis.errors import NeurovisError, UsageError
-from neurovis.generate.prior import Known, Tensors, regress
+from neurovis.generate.regression import Known, Tensors, regress
 from neurovis.images import encoder as encoder_of
 from neurovis.images.base import ImageEncoder
 

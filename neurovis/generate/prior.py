@@ -20,65 +20,8 @@ import pydantic
 
 from neurovis.config import Family, how
 from neurovis.errors import NeurovisError, UsageError
+from neurovis.generate.regression import Known, Tensors, regress
 from neurovis.norms import Norms
-
-Tensors = dict[str, np.ndarray]
-N_FOLDS = 5
-PENALTIES = 10.0 ** np.arange(-2, 5)
-"""Relative to the mean eigenvalue of the decoded vectors' covariance."""
-BASES = 10.0 ** np.arange(-4, 2)
-"""Penalties of maps learned from training images, relative in the same way."""
-LEAST = 0.02
-"""Variance that is left of any direction where noise is taken off, relative to the mean of all."""
-FEWEST = 10
-"""Validation images below which nothing is learned from them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What a prior may learn from.
-
-    Parameters
-    ----------
-    train : array (image, out)
-        True embeddings of training images, as the generator takes them.
-    said : array (row, dim), optional
-        What the decoder says of validation images that it was not trained on.
-    true : array (row, out), optional
-        Their true embeddings.
-    image : array of str (row,), optional
-        Which image each of these rows shows.
-    plain : (array (dim, out), array (out,)), optional
-        Where the decoder's own target is what the generator takes: the way back from its space, and
-        the point about which lengths are free, as a cosine leaves them.
-    aimed : array (image, dim), optional
-        The training images' own vectors in the decoder's space.
-    excess : array (dim, dim), optional
-        Covariance that `said` has beyond that of the rows to be painted, which are means of more trials.
-    """
-
-    train: np.ndarray
-    said: np.ndarray | None = None
-    true: np.ndarray | None = None
-    image: np.ndarray | None = None
-    plain: tuple[np.ndarray, np.ndarray] | None = None
-    aimed: np.ndarray | None = None
-    excess: np.ndarray | None = None
-
-    def __post_init__(self):
-        if self.said is None:
-            return
-        n = len(self.said)
-        if self.true is None or self.image is None or {len(self.true), len(self.image)} != {n}:
-            raise NeurovisError(
-                f"prior: expected a true embedding and an image for each of {n} decoded rows, found "
-                "others; give one each."
-            )
-        if self.true.shape[1] != self.train.shape[1]:
-            raise NeurovisError(
-                f"prior: expected embeddings of {self.train.shape[1]} dims, found {self.true.shape[1]}; "
-                "give those of one encoder."
-            )
 
 
 class Prior(Family, family="priors"):
@@ -182,11 +125,12 @@ class NoPrior(Prior, name="none"):
 
 
 class Regression(Prior, name="regression"):
-    """Ridge regression on validation images, towards maps that training images teach.
+    """The mean of the embeddings that a decoded vector allows, as far as it is linear.
 
-    A map from the decoder's space to embeddings is learned from the true vectors of training images in
-    both, then scaled and corrected by ridge regression on decoded validation rows. The penalties of both
-    are chosen by cross-validation over validation images, none of which is on two sides.
+    Training images teach how embeddings go with vectors of the decoder's space; what a decoded vector says of its
+    image, and its noise, are learned from decoded validation rows. Where training images have no vectors in
+    that space, ridge regression on decoded validation rows, its penalty chosen by cross-validation over
+    images, none of which is on two sides.
     """
 
     def fit(self, known: Known, seed: int = 0, checkpoint: Path | None = None) -> Tensors:
@@ -271,126 +215,6 @@ class Diffusion(Prior, name="diffusion"):
         origin, scale = tensors["origin"], tensors["scale"]
         draw = sampler(self, tensors, len(origin))
         return lambda told, seeds: draw((told - origin) / scale, seeds) * scale + origin
-
-
-# ---- regression --------------------------------------------------------------------------------
-
-
-def map_of(x: np.ndarray, y: np.ndarray, penalties: np.ndarray = BASES) -> list[np.ndarray]:
-    """Ridge maps between centred vectors of the same images, one per penalty: arrays (dim, out).
-
-    Parameters
-    ----------
-    x : array (image, dim)
-    y : array (image, out)
-    penalties : array (penalty,)
-        Relative to the mean eigenvalue of the covariance of `x`.
-    """
-    x, y = (a - a.mean(0, dtype=np.float64) for a in (x, y))
-    n, dim = x.shape
-    # the kernel of dims or that of images, whichever is smaller
-    value, vector = np.linalg.eigh(x.T @ x if dim <= n else x @ x.T)
-    value = np.clip(value, 0, None)
-    product = vector.T @ (x.T @ y if dim <= n else y)
-    scale = value.sum() / dim or 1.0
-    solved = (vector @ (product / (value + p * scale)[:, None]) for p in penalties)
-    return [one if dim <= n else x.T @ one for one in solved]
-
-
-def regress(known: Known) -> tuple[Tensors, np.ndarray]:
-    """Fit embeddings to decoded vectors.
-
-    Parameters
-    ----------
-    known : Known
-
-    Returns
-    -------
-    dict of array
-        ``weight`` (dim, out), ``bias`` (out,), ``origin`` (out,), the training images' mean; ``error``
-        and ``error_of_mean``, mean squared errors of held-out validation images.
-    array (row, out)
-        What is said of each validation row by a fit without its image.
-
-    Raises
-    ------
-    NeurovisError
-        If there are no decoded validation rows, or too few images.
-    """
-    if known.said is None:
-        raise NeurovisError(
-            "prior: expected what the decoder says of validation images that it was not trained on, found "
-            "none in the run; use prior=none, or train a run with a validation part."
-        )
-    images = np.unique(known.image)
-    if len(images) < FEWEST:
-        raise NeurovisError(
-            f"prior: expected at least {FEWEST} validation images, found {len(images)}; use prior=none, "
-            "or preprocess with a larger validation part."
-        )
-    x, y = (np.asarray(a, np.float64) for a in (known.said, known.true))
-    bases: list[np.ndarray | None] = [None]
-    if known.plain is not None:
-        bases.append(np.asarray(known.plain[0], np.float64))
-    if known.aimed is not None:
-        bases += map_of(known.aimed, known.train)
-    # images, not rows, are on one side: rows of one image are alike
-    fold_of = np.random.default_rng(0).permutation(len(images)) % N_FOLDS
-    fold = fold_of[np.searchsorted(images, known.image)]
-    inside = [fold != number for number in range(N_FOLDS)]
-    parts = [_Solved(x[rows], y[rows]) for rows in inside]
-    errors, error_of_mean = np.zeros((len(bases), len(PENALTIES) + 1)), 0.0
-    for rows, part in zip(inside, parts):
-        error_of_mean += ((y[~rows] - part.y_mean) ** 2).sum()
-        for i, base in enumerate(bases):
-            for j, weight in enumerate(part.weights(base)):
-                errors[i, j] += ((part.said(weight, x[~rows]) - y[~rows]) ** 2).sum()
-    errors[0, -1] = np.inf  # no map and no correction is no answer
-    i, j = np.unravel_index(errors.argmin(), errors.shape)
-    held = np.empty_like(y)
-    for rows, part in zip(inside, parts):
-        held[~rows] = part.said(part.weights(bases[i])[j], x[~rows])
-    solved = _Solved(x, y, known.excess)
-    weight = solved.weights(bases[i])[j]
-    tensors = {
-        "weight": weight,
-        "bias": solved.y_mean - solved.x_mean @ weight,
-        "origin": known.train.mean(0, dtype=np.float64),
-        "error": errors[i, j] / y.size,
-        "error_of_mean": error_of_mean / y.size,
-    }
-    return tensors, held
-
-
-class _Solved:
-    """Ridge regression on some rows, decomposed once for all penalties and all maps to start from."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, excess: np.ndarray | None = None):
-        self.x_mean, self.y_mean = x.mean(0), y.mean(0)
-        x, y = x - self.x_mean, y - self.y_mean
-        square, self.both = x.T @ x, x.T @ y
-        least = 0.0
-        if excess is not None:
-            # what is said of means of more trials varies less, and tells as much of the image
-            least = LEAST * np.trace(square) / len(square)
-            square = square - len(x) * excess
-        value, self.axes = np.linalg.eigh(square)
-        self.value = np.maximum(value, least)
-
-    def weights(self, base: np.ndarray | None) -> list[np.ndarray]:
-        """One map (dim, out) per penalty, and last the base alone, scaled."""
-        start, value = np.zeros_like(self.both), self.value[:, None]
-        if base is not None:
-            square = (value * (self.axes.T @ base) ** 2).sum()
-            # a decoder that answers the wrong way round is not turned
-            start = base * max(0.0, (base * self.both).sum() / square if square else 0.0)
-        rest = self.axes.T @ self.both - value * (self.axes.T @ start)
-        scale = self.value.mean() or 1.0
-        found = [start + self.axes @ (rest / (value + p * scale)) for p in PENALTIES]
-        return [*found, start]
-
-    def said(self, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return (x - self.x_mean) @ weight + self.y_mean
 
 
 def channel(

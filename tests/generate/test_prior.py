@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,18 +15,8 @@ from neurovis.config import build, components
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.generate import denoiser
 from neurovis.generate.low_level import fit_low, invertible, rough
-from neurovis.generate.prior import (
-    FEWEST,
-    Diffusion,
-    Known,
-    NoPrior,
-    Prior,
-    Regression,
-    channel,
-    gap,
-    map_of,
-    regress,
-)
+from neurovis.generate.prior import Diffusion, NoPrior, Prior, Regression, channel, gap
+from neurovis.generate.regression import FEWEST, Known, posterior, regress
 from neurovis.generate.repeats import between_repeats
 from neurovis.spaces import Space
 
@@ -42,7 +34,7 @@ def planted(seed=0, n_train=200, n_held=60, dim=6, out=8, noise=0.3, aimed=True)
     decode = lambda x: 0.2 * (x - 3) @ way + noise * rng.standard_normal((len(x), dim))  # noqa: E731
     train, held = draw(n_train), draw(n_held)
     image = np.array([f"i{i:03d}" for i in range(n_held)])
-    more = {"aimed": (train - 3) @ way} if aimed else {}
+    more = {"aimed": (train - 3) @ way, "meant": (held - 3) @ way} if aimed else {}
     plain = (way.T / dim, np.full(out, 3.0))
     return Known(train, decode(held), held, image, plain=plain, **more), draw, decode
 
@@ -50,15 +42,46 @@ def planted(seed=0, n_train=200, n_held=60, dim=6, out=8, noise=0.3, aimed=True)
 # ---- against independent references
 
 
-@pytest.mark.parametrize("shape", [(40, 7, 5), (12, 30, 4)])
-def test_maps_are_ridge_regressions(shape):
-    n, dim, out = shape
+def test_the_map_is_the_mean_of_what_a_decoded_vector_allows():
+    """Against conditioning the joint Gaussian of embeddings and decoded vectors, noise known."""
     rng = np.random.default_rng(1)
-    x, y = rng.standard_normal((n, dim)) + 2, rng.standard_normal((n, out)) - 1
-    scale = (((x - x.mean(0)) ** 2).sum()) / dim
-    for penalty, found in zip([0.01, 1.0, 10.0], map_of(x, y, np.array([0.01, 1.0, 10.0]))):
-        expected = Ridge(alpha=penalty * scale).fit(x, y).coef_.T
-        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    n, dim, out, slope, spread = 60_000, 4, 3, 0.4, 0.7
+    root, way = rng.standard_normal((dim, dim)), rng.standard_normal((dim, out))
+    vector = rng.standard_normal((n, dim)) @ root + 2
+    embedding = vector @ way + 0.5 * rng.standard_normal((n, out)) - 1
+    said = slope * vector + spread * rng.standard_normal((n, dim)) + 5
+    weight, bias = posterior(vector[::2], embedding[::2], said[1::2], vector[1::2])
+    cov = root.T @ root
+    expected = np.linalg.solve(slope**2 * cov + spread**2 * np.eye(dim), slope * cov @ way)
+    np.testing.assert_allclose(weight, expected, atol=0.03)
+    made = said @ weight + bias
+    np.testing.assert_allclose(made.mean(0), embedding.mean(0), atol=0.02)
+    error = ((made - embedding) ** 2).mean()
+    for scale in (0.9, 1.1):
+        other = (made - made.mean(0)) * scale + made.mean(0)
+        assert ((other - embedding) ** 2).mean() > error
+
+
+def test_few_rows_do_not_make_noise_look_small():
+    """With fewer rows than dims a sample covariance has directions without any noise."""
+    rng = np.random.default_rng(2)
+    dim = 30
+    vector = rng.standard_normal((2000, dim))
+    draw = lambda x: x + 3 * rng.standard_normal(x.shape)  # noqa: E731
+    held, test = rng.standard_normal((20, dim)), rng.standard_normal((2000, dim))
+    weight, bias = posterior(vector, vector, draw(held), held)
+    error = ((draw(test) @ weight + bias - test) ** 2).mean()
+    assert error < 1.1 * 0.9  # the least there is: 9 / (9 + 1)
+
+
+def test_a_decoder_that_says_nothing_is_asked_for_a_direction_all_the_same():
+    rng = np.random.default_rng(3)
+    vector, held = rng.standard_normal((50, 5)), rng.standard_normal((20, 5))
+    for said in (-held, np.zeros_like(held)):
+        weight, bias = posterior(vector, vector, said, held)
+        assert np.isfinite(weight).all()
+        assert np.isfinite(bias).all()
+        assert np.abs(weight).max() < 10 or not said.any()
 
 
 def test_regression_is_the_ridge_whose_left_out_images_fit_best():
@@ -157,8 +180,11 @@ def test_nothing_is_learned_from_shuffled_labels():
     rng, prior, lost = np.random.default_rng(5), PRIORS["regression"], []
     for _ in range(30):
         deal = rng.permutation(len(known.image))
-        wrong = Known(known.train, known.said, known.true[deal], known.image[deal])
-        made = prior.ready(prior.fit(wrong))(said, seeds)
+        wrong = replace(
+            known, true=known.true[deal], image=known.image[deal], meant=known.meant[deal]
+        )
+        # a control says of an image what it would of any other
+        made = prior.ready(prior.fit(wrong))(said[rng.permutation(80)], seeds)
         found = gap(made, test, image, known.train.mean(0))
         # what is said of every image alike agrees with its own as with others
         lost.append(found.cosine - found.cosine_others)
@@ -352,7 +378,7 @@ def test_rough_pictures_are_those_of_the_vectors_that_are_decoded():
     true = rng.uniform(-0.3, 0.3, (60, 48))
     way = rng.standard_normal((48, 48))
     image = np.arange(60).astype(str)
-    tensors = fit_low(Known(true, true @ way, true, image, aimed=true @ way))
+    tensors = fit_low(Known(true, true @ way, true, image, aimed=true @ way, meant=true @ way))
     made = rough(pixels, tensors, (true @ way)[:5])
     assert made.shape == (5, 4, 4, 3)
     expected = pixels.pictures(true[:5].astype(np.float32)).astype(int)
@@ -396,6 +422,12 @@ def test_a_map_for_means_of_more_trials_is_the_one_that_such_means_teach():
     plain, _ = regress(Known(true, single, true, image))
     told, _ = regress(Known(true, single, true, image, excess=excess))
     goal, _ = regress(Known(true, mean, true, image))
+    more = {"aimed": true @ mix, "meant": true @ mix}
+    told_more, _ = regress(Known(true, single, true, image, excess=excess, **more))
+    goal_more, _ = regress(Known(true, mean, true, image, **more))
     far = lambda tensors: np.abs(tensors["weight"] - goal["weight"]).max()  # noqa: E731
     # the penalty is the one that single trials choose
     assert far(told) < 0.7 * far(plain)
+    plain_more, _ = regress(Known(true, single, true, image, **more))
+    near = np.abs(told_more["weight"] - goal_more["weight"]).mean()
+    assert near < 0.5 * np.abs(plain_more["weight"] - goal_more["weight"]).mean()

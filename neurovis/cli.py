@@ -290,7 +290,8 @@ def _analyse(options: Options) -> None:
 
 def _live(options: Options) -> None:
     from neurovis.config import build, override
-    from neurovis.live.run import Live, live, text
+    from neurovis.live.run import Live, live
+    from neurovis.live.tally import text
 
     names = [name for name in Live.model_fields if getattr(options, name, None)]
     words = {name: getattr(options, name) for name in names}

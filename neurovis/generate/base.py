@@ -154,3 +154,15 @@ class Generator(Family, family="generators"):
             If weights are missing (with what gets them) or do not fit.
         """
         raise NotImplementedError
+
+    def build_for_one(self) -> Painter:
+        """As `build`, for one picture at a time, soon.
+
+        Where a network passes rows in blocks, so that a picture does not depend on those beside it, a
+        picture alone may differ from the same in a block by rounding.
+        """
+        return self.build()
+
+    def quick(self) -> Generator | None:
+        """The same with so few steps that a picture comes sooner; None where it is as it is."""
+        return None

@@ -279,8 +279,7 @@ class Decoder:
         """The best pictures for decoded vectors: fields of `Decision`, and similarities of all."""
         query = np.concatenate([unit_rows(v[None], "decoded")[0] for v in vector.values()])
         similarity = self.candidates.vector @ query
-        top = np.argpartition(similarity, -self.k)[-self.k :]
-        top = top[np.lexsort((top, -similarity[top]))]
+        top = _largest(similarity, self.k)
         out: dict[str, Any] = {
             "image": tuple(self.candidates.image[top].tolist()),
             "similarity": tuple(round(float(s), 6) for s in similarity[top]),
@@ -291,7 +290,7 @@ class Decoder:
         likely = np.exp(sharp)
         likely /= likely.sum()
         by_concept = self.candidates.by_concept(likely)
-        best = np.argsort(-by_concept, kind="stable")[: self.k]
+        best = _largest(by_concept, self.k)
         out["concept"] = tuple(self.candidates.concepts[best].tolist())
         known = temperature is not None
         out["probability"] = tuple(round(float(p), 6) for p in likely[top]) if known else None
@@ -307,6 +306,12 @@ class Decoder:
             return None
         above, same = (similarity > similarity[row]).sum(), (similarity == similarity[row]).sum()
         return int(above + (same + 1) // 2)
+
+
+def _largest(value: np.ndarray, k: int) -> np.ndarray:
+    """Places of the `k` largest values, largest first, without sorting the others."""
+    top = np.argpartition(value, -min(k, len(value)))[-k:]
+    return top[np.lexsort((top, -value[top]))]
 
 
 def load(

@@ -2,7 +2,8 @@
 
 Comes in: decisions, as fast as they come. Goes out: painted pictures, as fast as they can be. Only the
 latest decision waits; the others are passed over, so that painting is never behind and never holds up what
-decides. As repeats of a picture are averaged, it is painted again from better embeddings.
+decides. Where a generator can be quick, it is first; with all its steps it paints again while no other decision
+waits. As repeats of a picture are averaged, it is painted anew from better embeddings.
 """
 
 from __future__ import annotations
@@ -12,84 +13,45 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurovis.errors import NeurovisError, UsageError, unknown
+from neurovis.errors import NeurovisError
 from neurovis.generate.base import Cue, Generator
+from neurovis.live.cueing import Learned, Way
 from neurovis.live.decode import Decision
-from neurovis.norms import Norms, read_norms
-from neurovis.spaces import Space
 
 SEED = 0
 """Of every picture, so that it changes with what was decided alone."""
 
 
-@dataclass(frozen=True, eq=False)
-class Way:
-    """From a decoded vector to what the target's encoder would have made.
-
-    Parameters
-    ----------
-    space : Space
-        Of the target; its learned projection is undone by least squares.
-    norms : Norms or None
-        Restores the length of unprojected vectors.
-    """
-
-    space: Space
-    norms: Norms | None = None
-
-    def __call__(self, vector: np.ndarray) -> np.ndarray:
-        """A decoded vector (dim,) in the encoder's space: array (dim,) float32."""
-        space, out = self.space, np.asarray(vector, np.float64)
-        if space.projection is not None:
-            weight = space.projection.astype(np.float64)
-            out = (
-                out / weight if weight.ndim == 1 else np.linalg.lstsq(weight.T, out, rcond=None)[0]
-            )
-        if self.norms is not None:
-            out = self.norms.restore(out[None].astype(np.float32))[0].astype(np.float64)
-        if space.centre is not None:
-            out = out * space.scale
-            if space.basis is not None:
-                out = (out * space.deviation) @ space.basis
-            out = out + space.centre
-        return out.astype(np.float32)
-
-    @classmethod
-    def of(cls, run: str | Path, spaces: dict[str, Space], target: str) -> Way:
-        """Read it from a run.
-
-        Raises
-        ------
-        UsageError
-            If there is no such target.
-        """
-        if target not in spaces:
-            raise UsageError(unknown("generator: target", target, spaces))
-        path = Path(run) / "systems" / "tower" / "norms.safetensors"
-        norms = read_norms(path).get(target) if path.is_file() else None
-        return cls(spaces[target], norms)
-
-
-def _work(connection: Any, generator: Generator) -> None:
+def _work(connection: Any, generator: Generator, way: Way | Learned, target: str) -> None:
     """Paint what comes through a pipe, until it is closed; runs in a process of its own."""
     if hasattr(os, "nice"):
         os.nice(10)  # deciding comes first
     try:
-        painter = generator.build()
-        connection.send(("ready", painter.width))
+        quick = generator.quick()
+        painters = [one.build_for_one() for one in (quick, generator) if one is not None]
+        for painter in painters:  # the first of all takes longest
+            painter.paint(Cue(np.ones((1, painter.width), np.float32)), np.array([SEED]))
+        connection.send(("ready", len(painters)))
+        cue = Cue(np.zeros((1, 0), np.float32))
         while True:
-            vector = connection.recv()
-            began = time.perf_counter()
-            (picture,) = painter.paint(Cue(vector[None]), np.array([SEED], np.int64))
-            connection.send(("painted", picture, time.perf_counter() - began))
+            told, turn = connection.recv()
+            if told is not None:
+                cue = way.cue(*told, SEED)
+            if cue.vector.shape[1] != painters[turn].width:
+                raise NeurovisError(
+                    f"generator: takes embeddings of {painters[turn].width} dims, target {target!r} has "
+                    f"{cue.vector.shape[1]}; choose the generator of the target's encoder."
+                )
+            (picture,) = painters[turn](cue, np.array([SEED], np.int64))
+            connection.send(("painted", picture))
     except EOFError:
         return
+    except NeurovisError as error:
+        connection.send(("failed", str(error)))
     except Exception as error:  # said by the other side, in one sentence
         connection.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
 
@@ -102,9 +64,10 @@ class Lane:
     generator : Generator
     target : str
         Whose vectors are painted.
-    way : Way
+    way : Way or Learned
     show : callable
-        Told a decision, its picture (height, width, 3) uint8 and the seconds since it was decided.
+        Told a decision, its picture (height, width, 3) uint8, the seconds since it was decided, and
+        whether the picture is painted once more with all steps if nothing else comes.
     say : callable
         Told a sentence when painting begins, or fails; deciding goes on without it.
     """
@@ -113,14 +76,16 @@ class Lane:
         self,
         generator: Generator,
         target: str,
-        way: Way,
-        show: Callable[[Decision, np.ndarray, float], None],
+        way: Way | Learned,
+        show: Callable[[Decision, np.ndarray, float, bool], None],
         say: Callable[[str], None],
     ):
-        self.target, self.way, self.show, self.say = target, way, show, say
+        self.target, self.show, self.say = target, show, say
         context = multiprocessing.get_context("spawn")
         self._here, there = context.Pipe()
-        self._process = context.Process(target=_work, args=(there, generator), daemon=True)
+        self._process = context.Process(
+            target=_work, args=(there, generator, way, target), daemon=True
+        )
         self._process.start()
         there.close()
         self._next: tuple[Decision, float] | None = None
@@ -137,29 +102,29 @@ class Lane:
 
     def _run(self) -> None:
         try:
-            kind, width = self._receive()
+            _, turns = self._receive()
             self.say("painting: the generator is ready")
-            while True:
-                with self._more:
-                    while self._next is None and not self._over:
-                        self._more.wait()
-                    if self._over:
-                        return
-                    (decision, at), self._next = self._next, None
-                vector = self.way(decision.vector[self.target])
-                if len(vector) != width:
-                    raise NeurovisError(
-                        f"generator: takes embeddings of {width} dims, target {self.target!r} has "
-                        f"{len(vector)}; choose the generator of the target's encoder."
-                    )
-                self._here.send(vector)
-                kind, picture, _ = self._receive()
-                if kind == "painted":
-                    self.show(decision, picture, time.perf_counter() - at)
+            while (got := self._wait()) is not None:
+                decision, at = got
+                told = (decision.vector[self.target], decision.n_averaged)
+                for turn in range(turns):
+                    self._here.send((told if turn == 0 else None, turn))
+                    _, picture = self._receive()
+                    self.show(decision, picture, time.perf_counter() - at, turn + 1 < turns)
+                    if self._next is not None:
+                        break  # the latest comes first
         except (NeurovisError, EOFError, OSError) as error:
             if not self._over:
                 why = str(error) or "its process ended"
                 self.say(f"painting: stopped ({why}); deciding goes on")
+
+    def _wait(self) -> tuple[Decision, float] | None:
+        """The latest decision and when it was made; None at the end."""
+        with self._more:
+            while self._next is None and not self._over:
+                self._more.wait()
+            got, self._next = self._next, None
+            return None if self._over else got
 
     def _receive(self) -> tuple:
         got = self._here.recv()

@@ -22,6 +22,7 @@ from neurovis.errors import NeurovisError, UsageError, unknown
 
 TICK = 0.01  # s of the recording sent at a time, at real speed
 AHEAD = 10.0  # s read at a time
+SETTLE = 0.5  # s before a drop, in which what was sent arrives
 
 
 class Play(Config):
@@ -43,6 +44,10 @@ class Play(Config):
         Times real speed.
     start, duration : float, s
         Part of the recording; all of it if `duration` is 0.
+    drops : tuple of float, s
+        When both streams go away, to see what happens.
+    gone : float, s
+        How much of the recording is lost each time.
     """
 
     replay: str
@@ -54,6 +59,8 @@ class Play(Config):
     speed: float = 1.0
     start: float = 0.0
     duration: float = 0.0
+    drops: tuple[float, ...] = ()
+    gone: float = 1.0
 
 
 class Played:
@@ -229,10 +236,15 @@ class Outlets:
     """
 
     def __init__(self, played: Played, play: Play):
+        self.played, self.play = played, play
+        self.open()
+
+    def open(self) -> None:
+        """Offer both streams, anew after `close`."""
         from neurovis.live.stream import lsl
 
-        module, n = lsl(), len(played.names)
-        self.clock = module.local_clock
+        module, played, play = lsl(), self.played, self.play
+        n, self.clock = len(played.names), module.local_clock
         info = module.StreamInfo(play.stream, "signal", n, played.sfreq, "float32", play.stream)
         info.set_channel_names(list(played.names))
         info.set_channel_types(list(played.types))
@@ -259,6 +271,10 @@ class Outlets:
             self.signals.push_chunk(np.ascontiguousarray(signal[there]), stamps[there])
         return count
 
+    def close(self) -> None:
+        """Let both streams go."""
+        del self.signals, self.markers
+
     def mark(self, label: str, stamp: float) -> None:
         """Send a marker."""
         self.markers.push_sample([label], stamp)
@@ -279,15 +295,26 @@ def play(played: Played, options: Play, outlets: Outlets) -> dict[str, int]:
     step = max(1, round(TICK * sfreq * max(options.speed, 1.0)))
     began, zero = time.perf_counter(), outlets.clock()
     due = int(np.searchsorted(played.onset, start / sfreq))
-    sent = {"samples": 0, "markers": 0}
+    sent, drops, back = {"samples": 0, "markers": 0}, sorted(options.drops), 0
     for first, signal in played.pieces(start, stop, step):
         last = first + len(signal)
         while (wait := began + (last - start) / sfreq / options.speed - time.perf_counter()) > 0:
             time.sleep(wait)
-        sent["samples"] += outlets.send(signal, zero + np.arange(first, last) / sfreq)
+        if drops and first >= drops[0] * sfreq:
+            paused, back = time.perf_counter(), first + round(options.gone * sfreq)
+            drops = [one for one in drops if one * sfreq >= back]
+            time.sleep(SETTLE)
+            outlets.close()
+            outlets.open()
+            if not outlets.wait(60.0):
+                raise NeurovisError("replay: nobody came back to its streams within 60 s.")
+            began += time.perf_counter() - paused
+        if first >= back:
+            sent["samples"] += outlets.send(signal, zero + np.arange(first, last) / sfreq)
         while due < len(played.onset) and played.onset[due] * sfreq < last:
-            outlets.mark(str(played.label[due]), zero + played.onset[due])
-            sent["markers"] += 1
+            if first >= back:
+                outlets.mark(str(played.label[due]), zero + played.onset[due])
+                sent["markers"] += 1
             due += 1
     return sent
 

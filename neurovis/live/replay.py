@@ -20,7 +20,7 @@ class Replay:
     Parameters
     ----------
     options : Live
-        `replay`, `root`, `subject`, `speed`, `start`, `duration`.
+        `replay`, `root`, `subject`, `speed`, `start`, `duration`, `drops`, `gone`.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Replay:
         self.speed = options.speed
         words = {
             k: getattr(options, k)
-            for k in ("replay", "root", "subject", "speed", "start", "duration")
+            for k in ("replay", "root", "subject", "speed", "start", "duration", "drops", "gone")
         }
         words |= {"stream": self.stream, "markers": self.markers, "session": session}
         self.process = subprocess.Popen(

@@ -21,21 +21,23 @@ from neurovis.config import Config
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.generate.base import Generator
 from neurovis.live.calibrate import Calibration, write
+from neurovis.live.cueing import cueing
 from neurovis.live.decode import Decision, Decoder, load
 from neurovis.live.engine import Engine
 from neurovis.live.items import Note, Options, Shown
-from neurovis.live.lane import Lane, Way
+from neurovis.live.lane import Lane
 from neurovis.live.markers import Markers
 from neurovis.live.page import Page, drawn
 from neurovis.live.pictures import Pictures, jpeg
 from neurovis.live.recipe import Facts, Recipe
 from neurovis.live.replay import Replay
 from neurovis.live.session import Recorder
-from neurovis.live.stream import Connected, Listener, Mark, Said, Samples, lsl
+from neurovis.live.stream import GONE, Connected, Listener, Mark, Said, Samples, lsl
 from neurovis.live.tally import Latencies, Tally
 from neurovis.progress import say
 
 TOLD = 0.5  # s between words on the stream's state
+SAID = {"lost": "stream lost"}
 IDLE = 3.0  # s without a sample after which a replay that was sent is over
 
 
@@ -72,10 +74,12 @@ class Live(Config):
         Ends of growing windows.
     average : bool
         Also decide on the mean of all repeats so far.
+    wait : float, s
+        How long a stream that is gone is waited for; then the session ends.
     warm : float, s
         Signal from which bad channels are learned before anything is decided.
     generator : Generator, optional
-        Paints the first target's decoded vectors, in a process of its own.
+        Paints what is decoded, in a process of its own.
     calibrate : float, min
         Learn from the first minutes of the stream before going live.
     align : bool
@@ -86,6 +90,10 @@ class Live(Config):
         Of the replay, times real speed.
     start, duration : float, s
         Part of the replay; with a stream, `duration` ends it.
+    drops : tuple of float, s
+        When the replay's streams go away, to see what happens.
+    gone : float, s
+        How much of the recording is lost each time.
     host : str
     port : int
     out : str
@@ -109,6 +117,7 @@ class Live(Config):
     k: pydantic.PositiveInt = 5
     early: tuple[pydantic.PositiveFloat, ...] = ()
     average: bool = True
+    wait: pydantic.NonNegativeFloat = GONE
     warm: pydantic.PositiveFloat = 10.0
     generator: Generator | None = None
     calibrate: pydantic.NonNegativeFloat = 0.0
@@ -118,6 +127,8 @@ class Live(Config):
     speed: pydantic.PositiveFloat = 1.0
     start: pydantic.NonNegativeFloat = 0.0
     duration: pydantic.NonNegativeFloat = 0.0
+    drops: tuple[pydantic.NonNegativeFloat, ...] = ()
+    gone: pydantic.PositiveFloat = 1.0
     host: str = "127.0.0.1"
     port: int = pydantic.Field(0, ge=0, le=65535)
     out: str = "."
@@ -218,15 +229,16 @@ class _Loop:
             if opened is not None:
                 opened(self.page.url)
             if options.generator is not None:
-                model = self.decoder.model
-                way = Way.of(options.run, model.spaces, model.targets[0])
-                self.lane = Lane(
-                    options.generator, model.targets[0], way, self._painted, self._painting
-                )
+                spaces, subject = self.decoder.model.spaces, self.decoder.subject
+                target, way, how = cueing(options.run, spaces, subject, options.generator)
+                self._painting(how)
+                self.lane = Lane(options.generator, target, way, self._painted, self._painting)
             name, markers = options.stream, options.markers
             if replay is not None:
                 name, markers = replay.stream, replay.markers
-            self.listener = Listener(name, markers, options.channels, stop=self._over)
+            self.listener = Listener(
+                name, markers, options.channels, wait=options.wait, stop=self._over
+            )
             self._tell(force=True)
             try:
                 for item in self.listener:
@@ -254,7 +266,7 @@ class _Loop:
             self._arrived = item.arrived
             late = item.arrived - float(item.stamps[-1])
             # stamps of another machine's clock, or of a replay at another speed, say nothing of it
-            real = self.replay is None or self.replay.speed == 1
+            real = self.replay is None or (self.replay.speed == 1 and not self.options.drops)
             self._transport = late if real and 0 <= late < 5 else None
             self.n_samples += len(item.stamps)
             self.engine.feed(item.signal, item.stamps)
@@ -266,9 +278,8 @@ class _Loop:
         elif isinstance(item, Connected):
             self._connect(item.facts)
         elif isinstance(item, Said):
-            lost = "lost" in item.text or "silent" in item.text
-            if item.text.startswith("stream"):
-                self._state = ("lost", "stream lost") if lost else ("live", "live")
+            if item.state:
+                self._state = (item.state, SAID.get(item.state, item.state))
             at = self.engine.clock.n / self.engine.facts.sfreq if self.engine else 0.0
             self._out(Note(item.text, "stream", at))
 
@@ -368,15 +379,18 @@ class _Loop:
         if self.lane is not None and decision.kind != "early":
             self.lane.offer(decision)
 
-    def _painted(self, decision: Decision, picture: np.ndarray, seconds: float) -> None:
+    def _painted(
+        self, decision: Decision, picture: np.ndarray, seconds: float, again: bool
+    ) -> None:
         """A picture was painted; told by the lane's thread."""
         from PIL import Image
 
-        name = f"painted-{decision.event}-{decision.n_averaged}"
+        name = f"painted-{decision.event}-{decision.n_averaged}{'-quick' if again else ''}"
         self.page.paint(name, jpeg(Image.fromarray(picture)))
         n = decision.n_averaged
         kind = "from one trial" if n == 1 else f"from the mean of {n} trials"
         said = f"event {decision.event + 1}, {seconds:.1f} s after it was decoded"
+        said += ", few steps" if again else ""
         self.page.publish("painted", {"image": name, "kind": kind, "text": said})
 
     def _painting(self, text: str) -> None:
@@ -469,29 +483,3 @@ def _labels(options: Live, decoder: Decoder, replay: Replay | None) -> dict[str,
             )
         known |= {row["marker"]: row["image"] for row in rows}
     return known
-
-
-def text(summary: dict[str, Any]) -> str:
-    """The summary for the terminal."""
-    lines = []
-    sent = summary["sent"]
-    if sent is not None:
-        lines.append(
-            f"Received: {summary['samples']} of {sent['samples']} samples, {summary['markers']} of "
-            f"{sent['markers']} markers"
-        )
-    lines.append(f"Events: {summary['events']}, decided {summary['decided']}")
-    expected = summary["expected"]
-    lines += [expected[0].upper() + expected[1:]] if expected else []
-    for row in summary["accuracy"]:
-        lines.append(
-            f"{row['name']}: {100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}], "
-            f"chance {100 * row['chance']:.2g} %, {row['n']} trials of {row['images']} pictures"
-        )
-    took = summary["latency"]
-    if took is not None:
-        parts = ", ".join(f"{name} {ms:.1f}" for name, ms in took["stages"])
-        lines.append(
-            f"Latency: median {took['median']:.1f} ms, 99 % under {took['p99']:.1f} ms ({parts})"
-        )
-    return "\n".join([*lines, f"Session: {summary['folder']}"])

@@ -1,8 +1,8 @@
 """Lab Streaming Layer: finding a stream and its markers, and finding them again.
 
 Comes in: names. Goes out: samples and markers in the order of arrival, and a sentence whenever a stream
-comes, goes, or comes back. Samples are awaited, not polled, so that they are there as soon as liblsl has
-them; markers are read in a thread of their own.
+comes, goes, or comes back. Each stream is read in a thread of its own, which awaits samples, not polls them:
+liblsl throws away what it holds of a stream when its sender goes, so nothing may wait there.
 
 Reference: Kothe et al. 2025, doi:10.1162/IMAG.a.136 (the Lab Streaming Layer).
 """
@@ -24,7 +24,9 @@ from neurovis.live.recipe import Facts
 
 WAIT = 0.1  # s that a sample is awaited before anything else is looked at
 LOOK = 1.5  # s; liblsl asks other ports of this machine after half a second
-SILENT = 3.0  # s without a sample after which the stream is looked for anew
+SILENT = 1.5  # s without a sample after which the stream is looked for anew
+QUIET = 2.0  # s without a marker, which may be no more than a pause
+GONE = 120.0  # s that a stream that is gone is waited for
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,17 @@ class Connected:
 
 @dataclass(frozen=True)
 class Said:
-    """One sentence on what happened to a stream."""
+    """One sentence on what happened to a stream.
+
+    Parameters
+    ----------
+    text : str
+    state : {"", "live", "lost", "ended"}
+        Of the signals from now on; empty where it is of something else.
+    """
 
     text: str
+    state: str = ""
 
 
 def lsl() -> Any:
@@ -96,41 +106,69 @@ def alone(session: str) -> str:
 
 
 class _Inlet:
-    """One stream that is found by name, opened, lost and found again."""
+    """One stream that is found by name, opened, lost and found again.
+
+    Attributes
+    ----------
+    quiet : float, s
+        How long nothing came.
+    answered : float, s
+        Of this time until a stream of the name last answered.
+    other : stream or None
+        The one that did: the next of the same sender, or the same.
+    """
 
     def __init__(self, name: str, kind: str, option: str):
         self.name, self.kind, self.option = name, kind, option
         self.inlet: Any = None
         self.info: Any = None
-        self.correction = 0.0
+        self.other: Any = None
+        self.correction = self.quiet = self.answered = 0.0
 
-    def find(self, timeout: float = LOOK) -> bool:
-        """Look for it once, and open it; False where it is not there."""
-        module = lsl()
+    def search(self, minimum: int = 1) -> list[Any]:
+        """Streams of this name that answer, the newest first; of this type as long as it has no name."""
         by_name = {"name": self.name} if self.name else {"stype": self.kind}
-        found = module.resolve_streams(timeout=timeout, **by_name)
-        if not self.name and len(found) > 1:
+        found = lsl().resolve_streams(timeout=LOOK, minimum=minimum, **by_name)
+        return sorted(found, key=lambda one: -one.created_at)
+
+    def find(self) -> bool:
+        """Look for it once, and open it; False where it is not there."""
+        found = self.search()
+        names = sorted({one.name for one in found})
+        if len(names) > 1:
             raise UsageError(
-                f"{self.option}: expected one stream of type {self.kind}, found {len(found)}: "
-                f"{', '.join(sorted(one.name for one in found))}; name one."
+                f"{self.option}: expected one stream of type {self.kind}, found {len(names)}: "
+                f"{', '.join(names)}; name one."
             )
-        if len(found) > 1:
-            # one that was just lost may still answer
-            found = sorted(found, key=lambda one: -one.created_at)
-        for one in found:
-            inlet = module.StreamInlet(one, max_buffered=360, recover=False)
-            try:
-                inlet.open_stream(timeout=2.0)
-                self.info = inlet.get_sinfo(timeout=2.0)
-            except (RuntimeError, TimeoutError):
-                continue
-            self.inlet = inlet
-            return True
-        return False
+        # one that was just lost may still answer: the newest comes first
+        return any(self.open(one) for one in found)
+
+    def open(self, found: Any) -> bool:
+        """Open a stream in place of what was open; False where it is gone."""
+        inlet = lsl().StreamInlet(found, max_buffered=360, recover=False)
+        try:
+            inlet.open_stream(timeout=2.0)
+            info = inlet.get_sinfo(timeout=2.0)
+        except (RuntimeError, TimeoutError):
+            return False
+        self.lose()
+        self.inlet, self.info, self.name = inlet, info, info.name
+        self.came()
+        return True
+
+    def came(self) -> None:
+        """Something came."""
+        self.quiet, self.answered, self.other = 0.0, 0.0, None
+
+    def look(self) -> None:
+        """Whether another one answers; an outlet that ends may leave its connections open (liblsl 1.16)."""
+        found = self.search(minimum=2)
+        if found:
+            self.answered, self.other = self.quiet, found[0]
 
     def lose(self) -> None:
         """Let it go."""
-        inlet, self.inlet = self.inlet, None
+        inlet, self.inlet, self.other = self.inlet, None, None
         if inlet is not None:
             with contextlib.suppress(RuntimeError):
                 inlet.close_stream()
@@ -149,6 +187,9 @@ class Listener:
         Names of the channels, for streams that say none.
     timeout : float, s
         For the first finding of the streams.
+    wait : float, s
+        For every later one. LSL does not say whether a sender that is gone has finished or failed: one
+        that is not back by then has ended its stream.
     stop : callable
         Ends the listening when it says so.
 
@@ -164,82 +205,152 @@ class Listener:
         markers: str = "",
         channels: tuple[str, ...] = (),
         timeout: float = 30.0,
+        wait: float = GONE,
         stop: Callable[[], bool] = lambda: False,
     ):
         self.signals = _Inlet(name, "", "--stream")
         self.marks = _Inlet(markers, "Markers", "--markers")
-        self.channels, self.timeout, self.stop = channels, timeout, stop
+        self.channels, self.timeout, self.wait, self.stop = channels, timeout, wait, stop
         self.idle = 0.0
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._ended = threading.Event()
 
     def __iter__(self) -> Iterator[Samples | Mark | Connected | Said]:
-        """Whatever comes, until `stop`.
+        """Whatever comes, until `stop`, or until the stream of signals has ended.
 
         Raises
         ------
         NeurovisError
             If no such stream is found in time, or its description is of no use.
         """
-        deadline = time.monotonic() + self.timeout
-        while not self.signals.find():
-            if self.stop():
+        threads = [
+            threading.Thread(target=self._safely, args=(read,), name=name, daemon=True)
+            for name, read in (
+                ("signals", self._signals),
+                ("markers", self._markers),
+                ("watch", self._watch),
+            )
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield from self._heard()
+        finally:
+            self._ended.set()
+            for thread in threads:
+                thread.join()
+
+    def _heard(self) -> Iterator[Samples | Mark | Connected | Said]:
+        early: list[Mark] | None = []  # markers that came before it is known what they mark
+        while not self.stop():
+            try:
+                item = self._queue.get(timeout=WAIT)
+            except queue.Empty:
+                # what is waited, not what the clock says: a machine that is busy is no silent stream
+                self.idle += WAIT
+                continue
+            if item is None:
+                break
+            if isinstance(item, Exception):
+                raise item
+            if isinstance(item, Mark) and early is not None:
+                early.append(item)
+                continue
+            if isinstance(item, Samples | Connected):
+                self.idle = 0.0
+            yield item
+            if isinstance(item, Connected) and early is not None:
+                yield from early
+                early = None
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if isinstance(item, Mark | Said):
+                    yield item
+
+    def _safely(self, read: Callable[[], None]) -> None:
+        """Read until the end; whatever goes wrong is raised where the items are taken."""
+        try:
+            read()
+        except Exception as error:
+            self._queue.put(error)
+
+    def _watch(self) -> None:
+        """Look for successors of streams from which nothing comes, beside those who await samples."""
+        while not self._ended.wait(WAIT):
+            for one, patience in ((self.signals, SILENT), (self.marks, QUIET)):
+                if one.inlet is not None and one.other is None and one.quiet > patience:
+                    one.look()
+
+    # ---- signals
+
+    def _signals(self) -> None:
+        one, deadline = self.signals, time.monotonic() + self.timeout
+        while not one.find():
+            if self._ended.is_set():
                 return
             if time.monotonic() > deadline:
                 raise NeurovisError(
-                    f"--stream: found no stream {self.signals.name!r} within {self.timeout:g} s, expected one "
+                    f"--stream: found no stream {one.name!r} within {self.timeout:g} s, expected one "
                     "on this network; start the amplifier's stream, or correct the name."
                 )
-        thread = threading.Thread(target=self._markers, name="markers", daemon=True)
-        thread.start()
-        try:
-            yield self._connected()
-            yield from self._listen()
-        finally:
-            self._ended.set()
-            thread.join()
-            self.signals.lose()
+        name = f"stream {one.name}"
+        self._queue.put(self._connected())
+        while (why := self._while_it_comes(name)) is not None:
+            text = f"{name}: {why}; waiting {self.wait:g} s for it to come back"
+            self._queue.put(Said(text, "lost"))
+            deadline = time.monotonic() + self.wait
+            while not one.find():
+                if self._ended.is_set():
+                    return
+                if time.monotonic() > deadline:
+                    text = f"{name}: did not come back within {self.wait:g} s; the session ends"
+                    self._queue.put(Said(text, "ended"))
+                    self._queue.put(None)
+                    return
+            self._queue.put(Said(f"{name}: is back", "live"))
+            self._queue.put(self._connected())
+        one.lose()
 
-    def _listen(self) -> Iterator[Samples | Mark | Connected | Said]:
-        while not self.stop():
-            yield from self._marked()
-            got = None
-            if self.signals.inlet is not None:
-                try:
-                    got = self._pull()
-                except RuntimeError:
-                    self.signals.lose()
-                    yield Said(f"stream {self.signals.name}: was lost; looking for it")
+    def _while_it_comes(self, name: str) -> str | None:
+        """Read one inlet until its stream is gone; why it is, or None where listening ends."""
+        one = self.signals
+        while not self._ended.is_set():
+            try:
+                got = self._pull(one.inlet)
+            except RuntimeError:
+                one.lose()
+                return "was closed by its sender, or lost"
             if got is not None:
-                self.idle = 0.0
-                yield got
+                if one.quiet > SILENT:
+                    self._queue.put(Said(f"{name}: is back", "live"))
+                one.came()
+                self._queue.put(got)
                 continue
-            # what is waited, not what the clock says: a machine that is busy is no silent stream
-            self.idle += WAIT
-            if self.signals.inlet is not None and self.idle > SILENT:
-                yield Said(
-                    f"stream {self.signals.name}: silent for {SILENT:g} s; looking for it anew"
-                )
-                self.signals.lose()
-            if self.signals.inlet is None and self.signals.find():
-                self.idle = 0.0
-                yield Said(f"stream {self.signals.name}: is back")
-                yield self._connected()
-        yield from self._marked()
+            before, one.quiet = one.quiet, one.quiet + WAIT
+            if before <= SILENT < one.quiet:
+                self._queue.put(Said(f"{name}: silent for {SILENT:g} s", "lost"))
+            other, one.other = one.other, None
+            if other is not None and other.uid != one.info.uid:
+                one.lose()
+                return "was closed by its sender, as another one of its name is there"
+            if one.quiet - max(one.answered, SILENT) > self.wait:
+                one.lose()
+                return f"silent for {one.quiet:.0f} s and nowhere to be found"
+        return None
 
-    def _pull(self) -> Samples | None:
+    def _pull(self, inlet: Any) -> Samples | None:
         """What is there; the first sample is awaited."""
-        inlet, parts, stamps = self.signals.inlet, [], []
         sample, stamp = inlet.pull_sample(timeout=WAIT)
         if stamp is None:
             return None
-        parts.append(np.array(sample)[None])
-        stamps.append([stamp])
+        parts, stamps = [np.array(sample)[None]], [np.array([stamp])]
         # a second of signal at most, so that markers are heard between
-        more, times = inlet.pull_chunk(timeout=0.0, max_samples=max(1, int(inlet.sfreq)))
-        if len(times):
-            parts.append(np.array(more))
-            stamps.append(times)
+        with contextlib.suppress(RuntimeError):  # said at the next pull
+            more, times = inlet.pull_chunk(timeout=0.0, max_samples=max(1, int(inlet.sfreq)))
+            if len(times):
+                parts.append(np.array(more))
+                stamps.append(times)
         arrived = time.perf_counter()
         return Samples(
             np.concatenate(parts), np.concatenate(stamps) + self.signals.correction, arrived
@@ -270,44 +381,44 @@ class Listener:
 
     def _correct(self) -> None:
         """Bring both streams to one clock, where they come from two machines."""
-        if self.marks.info is None or self.signals.info.hostname == self.marks.info.hostname:
+        known = [one.info for one in (self.signals, self.marks) if one.info is not None]
+        if len(known) < 2 or known[0].hostname == known[1].hostname:
             return  # only what lies between samples and markers counts
         for one in (self.signals, self.marks):
-            if one.inlet is not None:
+            inlet = one.inlet  # another thread may lose it
+            if inlet is not None:
                 with contextlib.suppress(RuntimeError, TimeoutError):
-                    one.correction = one.inlet.time_correction(timeout=2.0)
+                    one.correction = inlet.time_correction(timeout=2.0)
 
-    def _marked(self) -> Iterator[Mark | Said]:
-        while True:
-            try:
-                yield self._queue.get_nowait()
-            except queue.Empty:
-                return
+    # ---- markers
 
     def _markers(self) -> None:
-        """Read markers until the end; runs in a thread."""
-        missed = False
+        one, missed = self.marks, False
         while not self._ended.is_set():
+            if one.inlet is None:
+                if not one.find():
+                    if not missed:
+                        self._queue.put(
+                            Said("markers: found no stream of them yet; looking for it")
+                        )
+                        missed = True
+                    continue
+                missed = True
+                self._queue.put(Said(f"markers {one.name}: are there"))
+                self._correct()
             try:
-                if self.marks.inlet is None:
-                    if not self.marks.find():
-                        if not missed:
-                            self._queue.put(
-                                Said("markers: found no stream of them yet; looking for it")
-                            )
-                            missed = True
-                        continue
-                    missed = True
-                    self._queue.put(Said(f"markers {self.marks.info.name}: are there"))
-                    self._correct()
-                sample, stamp = self.marks.inlet.pull_sample(timeout=WAIT)
-            except NeurovisError as error:
-                self._queue.put(Said(str(error)))
-                return
+                sample, stamp = one.inlet.pull_sample(timeout=WAIT)
             except RuntimeError:
-                self.marks.lose()
+                one.lose()
                 self._queue.put(Said("markers: their stream was lost; looking for it"))
                 continue
             if stamp is not None:
-                self._queue.put(Mark(str(sample[0]), stamp + self.marks.correction))
-        self.marks.lose()
+                one.came()
+                self._queue.put(Mark(str(sample[0]), stamp + one.correction))
+                continue
+            one.quiet += WAIT
+            other, one.other = one.other, None
+            if other is not None and other.uid != one.info.uid and one.open(other):
+                self._queue.put(Said(f"markers {one.name}: are those of a new stream of this name"))
+                self._correct()
+        one.lose()

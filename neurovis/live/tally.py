@@ -100,3 +100,29 @@ class Latencies:
             "counts": counts.tolist(),
             "stages": [[k, float(np.median(v))] for k, v in self._stages.items()],
         }
+
+
+def text(summary: dict[str, Any]) -> str:
+    """The summary for the terminal."""
+    lines = []
+    sent = summary["sent"]
+    if sent is not None:
+        lines.append(
+            f"Received: {summary['samples']} of {sent['samples']} samples, {summary['markers']} of "
+            f"{sent['markers']} markers"
+        )
+    lines.append(f"Events: {summary['events']}, decided {summary['decided']}")
+    expected = summary["expected"]
+    lines += [expected[0].upper() + expected[1:]] if expected else []
+    for row in summary["accuracy"]:
+        lines.append(
+            f"{row['name']}: {100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}], "
+            f"chance {100 * row['chance']:.2g} %, {row['n']} trials of {row['images']} pictures"
+        )
+    took = summary["latency"]
+    if took is not None:
+        parts = ", ".join(f"{name} {ms:.1f}" for name, ms in took["stages"])
+        lines.append(
+            f"Latency: median {took['median']:.1f} ms, 99 % under {took['p99']:.1f} ms ({parts})"
+        )
+    return "\n".join([*lines, f"Session: {summary['folder']}"])

@@ -10,11 +10,16 @@ from neurovis.generate.base import Cue, Generator, Painter
 
 
 class Grey(Generator):
-    """A picture whose grey is the mean of its vector, in 1/1000."""
+    """A picture whose grey is the mean of its vector, in 1/1000; green is the number of steps, if it has any."""
 
     width: int = 6
     seconds: float = 0.0
     fails: bool = False
+    steps: int = 0
+
+    def quick(self) -> Grey | None:
+        """See `Generator`."""
+        return self.model_copy(update={"steps": 1}) if self.steps > 1 else None
 
     def build(self) -> Painter:
         """See `Generator`."""
@@ -24,6 +29,8 @@ class Grey(Generator):
         def paint(cue: Cue, seeds: np.ndarray) -> np.ndarray:
             time.sleep(self.seconds)
             grey = np.round(1000 * cue.vector.mean(axis=1)).astype(np.uint8)
-            return np.tile(grey[:, None, None, None], (1, 4, 4, 3))
+            made = np.tile(grey[:, None, None, None], (1, 4, 4, 3))
+            made[..., 1] = self.steps or made[..., 1]
+            return made
 
         return Painter(paint, self.width, 4)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import queue
+import shutil
 import time
 from dataclasses import replace
 
@@ -13,14 +15,23 @@ from live_run import Tiny, decisions
 from live_run import tiny as make
 
 from neurovis.brain.ridge import Ridge
+from neurovis.config import build
 from neurovis.errors import NeurovisError, UsageError
-from neurovis.live.calibrate import Adapted, Calibration, read, write
+from neurovis.generate.artefact import read
+from neurovis.generate.linear import Linear
+from neurovis.generate.world import World
+from neurovis.live.calibrate import Adapted, Calibration, write
+from neurovis.live.calibrate import read as read_calibration
+from neurovis.live.cueing import Way, cueing
 from neurovis.live.decode import Candidates, Decision, Decoder
 from neurovis.live.items import Options
-from neurovis.live.lane import Lane, Way
+from neurovis.live.lane import Lane
 from neurovis.live.session import Recorder, decide_again
 from neurovis.norms import Norms
+from neurovis.reconstruct import Reconstruct, reconstruct
+from neurovis.records import Prediction
 from neurovis.spaces import Space
+from neurovis.store import open_h5
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +71,7 @@ class Told:
         self.shown: queue.Queue = queue.Queue()
 
     def lane(self, generator: Grey) -> Lane:
-        show = lambda d, picture, seconds: self.shown.put((d.event, picture, seconds))  # noqa: E731
+        show = lambda d, picture, *more: self.shown.put((d.event, picture, *more))  # noqa: E731
         return Lane(generator, "image", Way(Space()), show, self.said.put)
 
 
@@ -76,7 +87,7 @@ def test_the_latest_decision_is_painted_and_offering_returns_at_once():
         assert time.perf_counter() - before < 10
         painted = []
         while not painted or painted[-1] != 199:
-            event, picture, _ = told.shown.get(timeout=60)
+            event, picture, *_ = told.shown.get(timeout=60)
             assert (picture == event).all()
             painted.append(event)
         assert len(painted) <= 5
@@ -101,6 +112,53 @@ def test_a_generator_that_fails_is_said_and_ends_nothing_else(generator, dim, te
         lane.offer(decided(2, dim))
     finally:
         lane.close()
+
+
+def test_a_quick_picture_comes_first_and_all_steps_when_nothing_else_waits():
+    told = Told()
+    lane = told.lane(Grey(steps=3))
+    try:
+        lane.offer(decided(7))
+        for again, steps in ((True, 1), (False, 3)):
+            event, picture, _, more = told.shown.get(timeout=120)
+            assert (event, more) == (7, again)
+            assert (picture[..., 0] == 7).all()
+            assert (picture[..., 1] == steps).all()
+    finally:
+        lane.close()
+
+
+def test_cues_are_those_that_painting_the_run_was_told(tiny, tmp_path):
+    run = tmp_path / "runs" / tiny.run.name
+    shutil.copytree(tiny.run, run)
+    spaces = tiny.decoder.model.spaces
+    assert cueing(run, spaces, "01", Linear())[2].endswith("least squares")
+    low = {"name": "pixels", "side": 8}
+    options = {"generator": "linear", "low": low, "baselines": [], "prepared": str(tiny.prepared)}
+    for n_averaged in (1, 4):
+        reconstruct(run, build(Reconstruct, {**options, "n_averaged": n_averaged}), quiet=True)
+    target, way, text = cueing(run, spaces, "01", Linear())
+    assert (target, text) == (
+        "picture", "painting: with the regression prior, and rough pictures of the run, for means of 1 and 4",
+    )  # fmt: skip
+    prediction = Prediction.read(run / "systems" / "tower" / "prediction.h5")
+    assert [fit.n_averaged for fit in way.fits] == [1, 4]
+    way = pickle.loads(pickle.dumps(way))  # it goes to a process of its own
+    for folder in run.glob("reconstructions/*"):
+        found = read(folder)
+        n_averaged = int(found.systems["brain"].n_averaged[0])
+        rows = np.flatnonzero(prediction.n_averaged == n_averaged)
+        with open_h5(folder / "cues.h5", "neurovis-cues") as file:
+            wanted, rough = file["brain/vector"][:, 0], file["brain/low"][()]
+        # means of 7 trials are told by what was learned for 4
+        for n in {1: (1, 2), 4: (4, 7)}[n_averaged]:
+            for i, row in enumerate(rows[:5]):
+                cue = way.cue(prediction.vector["picture"][row], n, 0)
+                assert np.allclose(cue.vector[0], wanted[i], rtol=1e-4, atol=1e-5)
+                assert np.abs(cue.low[0].astype(int) - rough[i]).max() <= 1
+    # of a generator that takes what the run does not aim at, and that did not paint it, nothing is known
+    with pytest.raises(UsageError, match="paint the run first"):
+        cueing(run, spaces, "01", World())
 
 
 def test_the_way_back_is_the_way_there_undone():
@@ -225,4 +283,4 @@ def test_a_calibrated_session_is_decided_again_to_the_same(tiny, tmp_path):
         '{"format": "neurovis-calibration", "format_version": 1}'
     )
     with pytest.raises(NeurovisError, match="the calibration has no 'until'"):
-        read(tmp_path / "one", decoder)
+        read_calibration(tmp_path / "one", decoder)

@@ -14,15 +14,14 @@ import numpy as np
 import pydantic
 
 from neurovis.analysis import amount_fits, curves
-from neurovis.analysis.artefacts import embedded, finish, parallel, reused, starts
-from neurovis.analysis.base import METRICS, Analysis, Layout, described, lay_out
+from neurovis.analysis.artefacts import kept, parallel
+from neurovis.analysis.base import METRICS, Analysis, Layout, described
 from neurovis.batches import Recordings
 from neurovis.errors import UsageError
 from neurovis.metrics import statistics
 from neurovis.parallel import Workers
 from neurovis.progress import say
 from neurovis.records import Score
-from neurovis.store import artefact
 
 OF = ("images", "repeats", "test_repeats", "subjects", "channels")
 WORDS = {
@@ -87,21 +86,14 @@ def amount(
         Of the artefact.
     """
     workers = workers or Workers()
-    recordings = Recordings(config.data)
-    try:
-        folder, inputs = starts(config, recordings, out, run)
-        if reused(folder, quiet):
-            return folder
-        with artefact(folder, config, inputs, config.seed) as partial:
-            place = embedded(out, run)
-            layout = lay_out(config, recordings, partial / "parts", place, quiet)
-            plans = _plans(config, recordings, layout, quiet)
-            tasks = _tasks(config, recordings, layout, plans)
-            parallel(workers, tasks, layout.folder, "fitting amounts", quiet)
-            finish(partial, config, _summary(config, recordings, layout, plans), {})
-    finally:
-        recordings.close()
-    return folder
+
+    def work(recordings: Recordings, layout: Layout, place: Path) -> tuple[dict, dict]:
+        plans = _plans(config, recordings, layout, quiet)
+        tasks = _tasks(config, recordings, layout, plans)
+        parallel(workers, tasks, layout.folder, "fitting amounts", quiet)
+        return _summary(config, recordings, layout, plans), {}
+
+    return kept(config, out, run, quiet, work)
 
 
 def _plans(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from neurovis.analysis.base import FORMAT, Analysis, split_of
+from neurovis.analysis.base import FORMAT, Analysis, Layout, lay_out, split_of
 from neurovis.batches import Recordings, prepared_identity
 from neurovis.config import load_yaml
 from neurovis.errors import NeurovisError
@@ -21,6 +21,7 @@ from neurovis.parallel import Workers
 from neurovis.progress import progress, say
 from neurovis.store import (
     FORMAT_VERSION,
+    artefact,
     artefact_path,
     is_complete,
     read_json,
@@ -29,6 +30,47 @@ from neurovis.store import (
     write_h5,
     write_json,
 )
+
+
+def kept(
+    config: Analysis,
+    out: str | Path,
+    run: str | Path | None,
+    quiet: bool,
+    work: Callable[[Recordings, Layout, Path], tuple[dict[str, Any], dict[str, np.ndarray]]],
+    check: Callable[[Recordings], None] = lambda recordings: None,
+) -> Path:
+    """The artefact of an analysis: read if it is complete, else made.
+
+    Parameters
+    ----------
+    config : Analysis
+    out : path
+    run : path, optional
+        The artefact goes into it.
+    quiet : bool
+    work : callable
+        Recordings, layout and where embeddings are -> what the analysis says, and its arrays.
+    check : callable
+        Refuses recordings that it cannot be made of.
+
+    Returns
+    -------
+    Path
+    """
+    recordings = Recordings(config.data)
+    try:
+        check(recordings)
+        folder, inputs = starts(config, recordings, out, run)
+        if reused(folder, quiet):
+            return folder
+        with artefact(folder, config, inputs, config.seed) as partial:
+            place = embedded(out, run)
+            layout = lay_out(config, recordings, partial / "parts", place, quiet)
+            finish(partial, config, *work(recordings, layout, place))
+    finally:
+        recordings.close()
+    return folder
 
 
 def starts(

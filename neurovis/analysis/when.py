@@ -18,7 +18,7 @@ import numpy as np
 import pydantic
 
 from neurovis.analysis import latency, windows
-from neurovis.analysis.artefacts import embedded, finish, parallel, reused, starts
+from neurovis.analysis.artefacts import kept, parallel
 from neurovis.analysis.base import (
     METRICS,
     PART,
@@ -26,14 +26,13 @@ from neurovis.analysis.base import (
     Layout,
     chosen,
     described,
-    lay_out,
     scores,
     two_way,
 )
 from neurovis.batches import Recordings
 from neurovis.errors import UsageError
 from neurovis.parallel import Workers
-from neurovis.store import artefact, read_h5
+from neurovis.store import read_h5
 
 GROWN = ("onset", "rise", "most", "peak")
 SLID = ("onset", "rise", "peak", "middle", "fall", "offset")
@@ -117,27 +116,22 @@ def when(
         raise UsageError(
             "model=tower: expected a run whose tower is read, found an experiment; give the run's folder."
         )
-    recordings = Recordings(config.data)
-    try:
-        if recordings.n_times < 2:
-            raise UsageError(
-                f"{recordings.folder}: expected signals over time, found one sample per trial; ask where "
-                "and amount of them."
-            )
-        folder, inputs = starts(config, recordings, out, run)
-        if reused(folder, quiet):
-            return folder
-        with artefact(folder, config, inputs, config.seed) as partial:
-            place = embedded(out, run)
-            layout = lay_out(config, recordings, partial / "parts", place, quiet)
-            some = _windows(config, layout)
-            layouts = _towers(config, recordings, layout, run, place)
-            _fit(config, recordings, layouts, some, run, workers, quiet)
-            about, arrays = _summary(config, recordings, layouts, some, quiet)
-            finish(partial, config, about, arrays)
-    finally:
-        recordings.close()
-    return folder
+
+    def work(recordings: Recordings, layout: Layout, place: Path) -> tuple[dict, dict]:
+        some = _windows(config, layout)
+        layouts = _towers(config, recordings, layout, run, place)
+        _fit(config, recordings, layouts, some, run, workers, quiet)
+        return _summary(config, recordings, layouts, some, quiet)
+
+    return kept(config, out, run, quiet, work, _over_time)
+
+
+def _over_time(recordings: Recordings) -> None:
+    if recordings.n_times < 2:
+        raise UsageError(
+            f"{recordings.folder}: expected signals over time, found one sample per trial; ask where "
+            "and amount of them."
+        )
 
 
 def _windows(config: When, layout: Layout) -> dict[str, list[tuple[int, int]]]:

@@ -18,13 +18,12 @@ import numpy as np
 import pydantic
 
 from neurovis.analysis import places, where_fits
-from neurovis.analysis.artefacts import embedded, finish, parallel, reused, starts
-from neurovis.analysis.base import Analysis, Layout, lay_out
+from neurovis.analysis.artefacts import kept, parallel
+from neurovis.analysis.base import Analysis, Layout
 from neurovis.analysis.where_summary import CHUNK, radius, summary, there
 from neurovis.batches import Recordings
 from neurovis.errors import UsageError
 from neurovis.parallel import Workers
-from neurovis.store import artefact
 
 PARTS = ("ablation", "searchlight", "greedy", "patterns", "saliency")
 
@@ -113,21 +112,13 @@ def where(
             "saliency=tower: expected a run whose tower is explained, found an experiment; give the run's "
             "folder."
         )
-    recordings = Recordings(config.data)
-    try:
-        folder, inputs = starts(config, recordings, out, run)
-        if reused(folder, quiet):
-            return folder
-        with artefact(folder, config, inputs, config.seed) as partial:
-            place = embedded(out, run)
-            layout = lay_out(config, recordings, partial / "parts", place, quiet)
-            tasks = _tasks(config, recordings, layout, run, place)
-            parallel(workers, tasks, layout.folder, "fitting places", quiet)
-            about, arrays = summary(config, recordings, layout, workers, quiet)
-            finish(partial, config, about, arrays)
-    finally:
-        recordings.close()
-    return folder
+
+    def work(recordings: Recordings, layout: Layout, place: Path) -> tuple[dict, dict]:
+        tasks = _tasks(config, recordings, layout, run, place)
+        parallel(workers, tasks, layout.folder, "fitting places", quiet)
+        return summary(config, recordings, layout, workers, quiet)
+
+    return kept(config, out, run, quiet, work)
 
 
 def _tasks(

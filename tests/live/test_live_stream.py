@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from live_browser import CHROMIUM, WORDS
 from live_run import REPLAY, Tiny
 from live_run import tiny as make
 
@@ -29,9 +33,10 @@ def tiny(tmp_path_factory) -> Tiny:
 
 def run_live(code: str, timeout: float = 240) -> str:
     """Decode in a process of its own, as liblsl is configured once per process."""
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout,
-        check=False,
+        check=False, env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -206,6 +211,66 @@ def test_wrong_words_are_refused(tiny, tmp_path):
     table.write_text("a,b\n1,2\n")
     with pytest.raises(UsageError, match="columns marker and image"):
         live(Live(run=str(tiny.run), stream="a", labels=str(table)))
+
+
+BROWSER = """
+    import _thread, json, subprocess, threading, time
+    from neurovis.live.run import Live, live
+    command, options = json.loads({words!r})
+    seen = []
+
+    def look(url):
+        # a browser without a window gives the page when it has loaded, which may be before it was told
+        while not seen and time.monotonic() < ends:
+            got = subprocess.run([*command, url], capture_output=True, text=True, timeout=120).stdout
+            if 'class="pill"' in got and "one trial" in got and "median" in got and "painted-" in got:
+                seen.append(got)
+        _thread.interrupt_main()  # as Ctrl-C does
+
+    ends = time.monotonic() + 150
+    thread = []
+    def opened(url):
+        thread.append(threading.Thread(target=look, args=(url,)))
+        thread[0].start()
+    made = live(Live(**options), quiet=True, opened=opened)
+    thread[0].join()
+    print("SUMMARY", json.dumps([made, seen]))
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_real_browser_shows_what_was_decided(tiny, tmp_path):
+    command = [
+        CHROMIUM,
+        *WORDS,
+        f"--user-data-dir={tmp_path}/browser",
+        "--dump-dom",
+        "--timeout=4000",
+    ]
+    options = {
+        "run": str(tiny.run), "replay": REPLAY, "root": str(tiny.root), "subject": "01", "average": False,
+        "out": str(tmp_path), "warm": 5, "generator": {"name": "live_generator:Grey", "width": tiny.decoder.model.spaces["picture"].centre.size},
+    }  # fmt: skip
+    said = run_live(BROWSER.format(words=json.dumps([command, options])))
+    made, (dom,) = json.loads(said[said.index("SUMMARY ") + 8 :])
+    assert made["decided"] > 0  # it was stopped, and ended in order
+    session = Session(made["folder"])
+    number = int(re.search(r"event (\d+), one trial", dom)[1]) - 1
+    (shown,) = (d for d in session.decisions() if d["event"] == number)
+    names = re.findall(r'<p class="name">([^<]*)</p><div class="meter"', dom)
+    concept = dict(
+        zip(tiny.decoder.candidates.image.tolist(), tiny.decoder.candidates.concept.tolist())
+    )
+    assert names == [concept[image].replace("_", " ") for image in shown["image"]]
+    # pictures came: one that does not is replaced by its name
+    pictures = re.findall(r'<img alt="[^"]*" src="picture/([^"]+)"', dom)
+    assert pictures[: len(names)] == shown["image"]
+    assert any(name.startswith("painted-") for name in pictures)
+    rank = "not in the gallery" if shown["rank"] is None else f"rank {shown['rank']}"
+    assert f">{rank}</p>" in dom
+    assert "200 Hz" in dom
+    assert f"{len(tiny.recipe.names)} of {len(tiny.played.names)}" in dom
+    assert "channel MEG0020: said to be bad" in dom
 
 
 def test_a_browser_sees_the_replay(tiny, tmp_path):

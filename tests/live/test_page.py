@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import queue
-import shutil
 import socket
 import subprocess
 import time
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from live_browser import CHROMIUM, WORDS
 
 from neurovis.errors import NeurovisError
 from neurovis.live.page import BEHIND, Page, drawn
@@ -171,16 +171,8 @@ def test_epochs_are_drawn_in_eight_bits():
 # ---- in a browser
 
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-
-
 def chromium(url: str, folder, *words: str) -> str:
-    command = [
-        CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-        "--disable-dev-shm-usage", f"--user-data-dir={folder}", *words, url,
-    ]  # fmt: skip
+    command = [CHROMIUM, *WORDS, f"--user-data-dir={folder}", *words, url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     return done.stdout
 

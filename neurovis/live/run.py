@@ -8,7 +8,9 @@ work in threads of their own and never hold it up.
 from __future__ import annotations
 
 import csv
+import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +34,11 @@ from neurovis.live.pictures import Pictures, jpeg
 from neurovis.live.recipe import Facts, Recipe
 from neurovis.live.replay import Replay
 from neurovis.live.session import Recorder
-from neurovis.live.stream import GONE, Connected, Listener, Mark, Said, Samples, lsl
+from neurovis.live.stream import FIND, GONE, Connected, Listener, Mark, Said, Samples, lsl
 from neurovis.live.tally import Latencies, Tally
 from neurovis.progress import say
 
+SWITCH = 5e-4  # s that page and recorder may hold up the thread that decides
 TOLD = 0.5  # s between words on the stream's state
 SAID = {"lost": "stream lost"}
 IDLE = 3.0  # s without a sample after which a replay that was sent is over
@@ -174,6 +177,8 @@ def live(
         options.device,
     )  # fmt: skip
     replay = Replay(options) if options.replay else None
+    patience = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
     try:
         recipe = Recipe.of(
             options.run, decoder.model, decoder.subject,
@@ -181,6 +186,7 @@ def live(
         )  # fmt: skip
         return _Loop(options, decoder, recipe, replay, quiet, watch).work(opened)
     finally:
+        sys.setswitchinterval(patience)
         if replay is not None:
             replay.close()
 
@@ -236,8 +242,10 @@ class _Loop:
             name, markers = options.stream, options.markers
             if replay is not None:
                 name, markers = replay.stream, replay.markers
+            # a replay's process takes its time to begin, and says so where it cannot
+            timeout = FIND if replay is None else math.inf
             self.listener = Listener(
-                name, markers, options.channels, wait=options.wait, stop=self._over
+                name, markers, options.channels, timeout, options.wait, stop=self._over
             )
             self._tell(force=True)
             try:

@@ -26,6 +26,8 @@ WAIT = 0.1  # s that a sample is awaited before anything else is looked at
 LOOK = 1.5  # s; liblsl asks other ports of this machine after half a second
 SILENT = 1.5  # s without a sample after which the stream is looked for anew
 QUIET = 2.0  # s without a marker, which may be no more than a pause
+FIND = 30.0  # s that a stream is looked for at the start
+OPEN = 15.0  # s for an open stream to describe itself
 GONE = 120.0  # s that a stream that is gone is waited for
 
 
@@ -100,7 +102,7 @@ def alone(session: str) -> str:
     """
     if not _SESSION:
         text = "[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {127.0.0.1}\n"
-        lsl().set_config_content(text + f"SessionID = {session}\n[log]\nlevel = -2\n")
+        lsl().set_config_content(text + f"SessionID = {session}\n[log]\nlevel = -3\n")
         _SESSION.append(session)
     return _SESSION[0]
 
@@ -148,8 +150,11 @@ class _Inlet:
         inlet = lsl().StreamInlet(found, max_buffered=360, recover=False)
         try:
             inlet.open_stream(timeout=2.0)
-            info = inlet.get_sinfo(timeout=2.0)
+            info = inlet.get_sinfo(
+                timeout=OPEN
+            )  # long, as its sender takes it for one that listens
         except (RuntimeError, TimeoutError):
+            close(inlet)
             return False
         self.lose()
         self.inlet, self.info, self.name = inlet, info, info.name
@@ -169,9 +174,20 @@ class _Inlet:
     def lose(self) -> None:
         """Let it go."""
         inlet, self.inlet, self.other = self.inlet, None, None
-        if inlet is not None:
-            with contextlib.suppress(RuntimeError):
-                inlet.close_stream()
+        close(inlet)
+
+    @property
+    def successor(self) -> Any:
+        """A later stream of the name that answers while nothing comes, or None; asked once."""
+        other, self.other = self.other, None
+        return other if other is not None and other.created_at > self.info.created_at else None
+
+
+def close(inlet: Any) -> None:
+    """Let an inlet go, if there is one."""
+    if inlet is not None:
+        with contextlib.suppress(RuntimeError):
+            inlet.close_stream()
 
 
 class Listener:
@@ -204,7 +220,7 @@ class Listener:
         name: str,
         markers: str = "",
         channels: tuple[str, ...] = (),
-        timeout: float = 30.0,
+        timeout: float = FIND,
         wait: float = GONE,
         stop: Callable[[], bool] = lambda: False,
     ):
@@ -330,8 +346,7 @@ class Listener:
             before, one.quiet = one.quiet, one.quiet + WAIT
             if before <= SILENT < one.quiet:
                 self._queue.put(Said(f"{name}: silent for {SILENT:g} s", "lost"))
-            other, one.other = one.other, None
-            if other is not None and other.uid != one.info.uid:
+            if one.successor is not None:
                 one.lose()
                 return "was closed by its sender, as another one of its name is there"
             if one.quiet - max(one.answered, SILENT) > self.wait:
@@ -417,8 +432,8 @@ class Listener:
                 self._queue.put(Mark(str(sample[0]), stamp + one.correction))
                 continue
             one.quiet += WAIT
-            other, one.other = one.other, None
-            if other is not None and other.uid != one.info.uid and one.open(other):
+            successor = one.successor
+            if successor is not None and one.open(successor):
                 self._queue.put(Said(f"markers {one.name}: are those of a new stream of this name"))
                 self._correct()
         one.lose()

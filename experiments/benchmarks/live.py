@@ -170,7 +170,7 @@ def latency(run: Path, out: Path, options: argparse.Namespace) -> dict[str, np.n
 
     how = {
         "run": str(run), "stream": own, "markers": f"{own}-m", "bads": played.bads, "out": str(out),
-        "gallery": [str(make_gallery(out, options.gallery))], "wait": 2.0, "generator": options.generator,
+        "gallery": [str(make_gallery(out, options.gallery))], "wait": 2.0, "generator": options.generator or None,
     }  # fmt: skip
     # its stream ends with the recording, and the session with its stream
     live(
@@ -330,7 +330,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1000)
     parser.add_argument("--soa", type=float, default=0.3, help="s from epoch to epoch")
     parser.add_argument("--gallery", type=int, default=20_000, help="images")
-    parser.add_argument("--generator", default="world", help="painting beside it")
+    parser.add_argument("--generator", default="world", help="painting beside it; empty for none")
     parser.add_argument("--hour", action="store_true", help="replay an hour at 20 x")
     parser.add_argument("--minutes", type=float, default=60.0, help="of --hour")
     parser.add_argument("--drops", type=int, default=0, help="take the streams away so often")

@@ -101,8 +101,9 @@ def _figure(
     found = [(c, _scores(one, c)) for c in some]
     values = [v for _, scores in found for s in scores for v in (s.low, s.high)]
     chance, above = found[0][1][0].chance, max(c["threshold"] for c in some)
+    values += [chance, above]
     room = 0.05 * (max(values) - min(values) or 1.0)
-    axes = _frame(some[0]["times"], min(min(values), chance) - room, max(values) + room, "%")
+    axes = _frame(some[0]["times"], min(values) - room, max(values) + room, "%")
     axes.level(chance)
     axes.level(above, "threshold", "threshold")
     for c, scores in sorted(found, key=lambda pair: not pair[0]["control"]):

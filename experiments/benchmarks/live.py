@@ -31,6 +31,7 @@ from neurovis.live.run import Live, live
 from neurovis.live.stream import alone
 
 REPLAY = "synthetic/ses-01_run-01"
+SLOW = 3.0  # s from epoch to epoch in an hour
 PARTS = ("transport", "filter", "tower", "retrieval", "page", "all")
 
 
@@ -233,9 +234,9 @@ def memory() -> float:
 def report_hour(options: argparse.Namespace, out: Path) -> None:
     """Play an hour faster than real time; what was lost, and the memory meanwhile."""
     n_chans, sfreq = map(int, options.layouts[-1].split("x"))
-    n = round(60 * options.minutes / 0.6)
+    n = round(60 * options.minutes / SLOW)
     folder = out / f"hour-{options.layouts[-1]}-{n}"
-    run = make_run(folder, n_chans, sfreq, n, 0.6)
+    run = make_run(folder, n_chans, sfreq, n, SLOW)
     measured, over = [], threading.Event()
 
     def watch() -> None:

@@ -3,7 +3,8 @@
 Comes in: labelled epochs as the tower sees them. Goes out: a decoder, and how well it may be expected to
 do. Three ways are compared by cross-validation within the earlier pictures: the run's tower as it is, a
 ridge regression of these epochs alone, and the sum of both directions. The last quarter of the pictures is
-held out from that choice and says what to expect; the decoder that goes live is fitted to all of them.
+held out from that choice and says what to expect; the decoder that goes live is fitted to all of them. A tower
+knows the pictures that it was trained on: where there are enough others, these alone choose and say.
 """
 
 from __future__ import annotations
@@ -95,6 +96,8 @@ class Expected:
     chance1, chance5 : float
     seconds : float
         It took.
+    known : bool
+        Whether held-out pictures are among those that the run was trained on, as there were too few others.
     """
 
     way: str
@@ -107,6 +110,7 @@ class Expected:
     chance1: float
     chance5: float
     seconds: float
+    known: bool = False
 
     def __str__(self) -> str:
         names = {"run": "the run's tower as it is", "ridge": "a ridge regression of this stream",
@@ -118,6 +122,11 @@ class Expected:
             f"{names[self.way]}; expect top-1 of single trials {one:.0f} % [{low:.0f}, {high:.0f}], chance "
             f"{100 * self.chance1:.2g} %, top-5 {five:.0f} % [{low5:.0f}, {high5:.0f}], chance "
             f"{100 * self.chance5:.2g} % ({self.held_trials} held-out trials of {self.held_images} pictures)"
+            + (
+                "; the run was trained on some of these, of new pictures expect less"
+                if self.known
+                else ""
+            )
         )
 
 
@@ -173,10 +182,14 @@ class Calibration:
                 f"{FEWEST} or more; calibrate longer, or give a --gallery that holds the pictures shown."
             )
         x, run, row = np.stack(self._signal), np.stack(self._run), np.array(self._image)
-        held = np.isin(row, order[-round(HELD * len(order)) :])
+        images, seen = self.decoder.candidates.image, self.decoder.seen
+        new = [one for one in order if str(images[one]) not in seen]
+        judges = new if len(new) >= FEWEST else order
+        held = np.isin(row, judges[-round(HELD * len(judges)) :])
         vector = self.decoder.candidates.vector
-        way, similarity = self._choose(x[~held], run[~held], row[~held])
-        temperature = fit_temperature(similarity, row[~held])
+        judge = np.isin(row, judges)[~held]
+        way, similarity = self._choose(x[~held], run[~held], row[~held], judge)
+        temperature = fit_temperature(similarity[judge], row[~held][judge])
         ridge = self._ridge(x[~held], row[~held])
         said = self._combine(way, run[held], ridge.predict(x[held]))
         ranks = _ranks(said @ vector.T, row[held])
@@ -192,7 +205,7 @@ class Calibration:
         return made, Expected(
             way, len(row), len(order), int(held.sum()), n_held, (rates[0], *wilson(rates[0], n_held)),
             (rates[1], *wilson(rates[1], n_held)), 1 / n_gallery, min(1.0, 5 / n_gallery),
-            time.perf_counter() - began,
+            time.perf_counter() - began, len(new) < len(judges),
         )  # fmt: skip
 
     def _ridge(self, x: np.ndarray, row: np.ndarray) -> RidgeModel:
@@ -207,7 +220,9 @@ class Calibration:
             parts.append(unit_rows(one, "decoded"))
         return np.concatenate(parts, axis=1)
 
-    def _choose(self, x: np.ndarray, run: np.ndarray, row: np.ndarray) -> tuple[str, np.ndarray]:
+    def _choose(
+        self, x: np.ndarray, run: np.ndarray, row: np.ndarray, judge: np.ndarray
+    ) -> tuple[str, np.ndarray]:
         """The best way on pictures left out in turn, and its similarities to the gallery (row, image)."""
         order = list(dict.fromkeys(row.tolist()))
         fold = {image: i % FOLDS for i, image in enumerate(order)}
@@ -217,7 +232,7 @@ class Calibration:
             mine = part == number
             said[mine] = self._ridge(x[~mine], row[~mine]).predict(x[mine])
         found = {way: self._combine(way, run, said) @ vector.T for way in WAYS}
-        worth = {way: float(np.log(_ranks(s, row)).mean()) for way, s in found.items()}
+        worth = {way: float(np.log(_ranks(s, row)[judge]).mean()) for way, s in found.items()}
         best = min(WAYS, key=worth.__getitem__)
         return best, found[best]
 

@@ -347,18 +347,22 @@ def load(
             f"{run}: no signals.json in it, expected a trained run; give its folder."
         )
     subjects = sorted(read_json(run / "signals.json", "neurovis-signals")["channels"])
-    if not subject and len(subjects) == 1:
-        subject = subjects[0]
-    if subject not in subjects:
-        raise UsageError(unknown("--subject: subject", subject, subjects))
-    several = (run / f"shape-{subject}.json").is_file()
-    own = next(iter(sorted(run.glob("shape-*.json"))), None)
-    if own is not None and not several:
+    models = sorted(path.stem.removeprefix("shape-") for path in run.glob("shape-*.json"))
+    whose = [one for one in models if one in subjects] if models else subjects
+    if not whose:
         raise UsageError(
-            f"--subject: the run has models of {', '.join(p.stem[6:] for p in run.glob('shape-*.json'))}, "
-            f"found {subject!r}."
+            f"{run}: has models of people left out ({', '.join(models)}), expected those of the people it was "
+            "trained on; train with subjects=joint or subjects=single."
         )
-    model = Pretrained(run, fold, device=device, subject=subject if several else None)
+    subject = whose[0] if not subject and len(whose) == 1 else subject
+    if not subject:
+        raise UsageError(
+            f"--subject: expected one of {', '.join(whose)}, found none; say whose model decodes, or of a new "
+            "person with --calibrate, whose it begins with."
+        )
+    if subject not in whose:
+        raise UsageError(unknown("--subject: subject", subject, whose))
+    model = Pretrained(run, fold, device=device, subject=subject if models else None)
     found = candidates(run, model, galleries, stimuli)
     seen: set[str] = set()
     for split in Split.read_folds(run):

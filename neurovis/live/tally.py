@@ -14,8 +14,8 @@ from neurovis.live.decode import Decision
 from neurovis.metrics.statistics import wilson
 
 KINDS = {"early": "first {until:.0f} ms", "single": "one trial", "average": "mean of 2 or more"}
-EDGES = tuple(range(0, 52, 2))
-"""ms; what is slower stands in the last bin."""
+EDGES = tuple(range(0, 54, 2))
+"""ms; what took 50 or more stands in the last bin."""
 KEPT = 10_000  # latest times
 
 

@@ -224,6 +224,29 @@ def test_a_stream_teaches_what_the_run_does_not_know(tiny):
     assert "expect top-1 of single trials" in str(expected)
 
 
+def test_pictures_that_trained_the_run_neither_choose_nor_promise_where_there_are_others(tiny):
+    calibration, _, _ = planted(tiny, run_knows=False)
+    images = [f"i{i:02d}" for i in range(60)]
+    rng = np.random.default_rng(2)
+    # the run recites its training pictures, and knows nothing of the others
+    for turn, row in enumerate(calibration._image):
+        if row < 30:
+            calibration._run[turn] = calibration.decoder.candidates.vector[row]
+        else:
+            calibration._run[turn] = rng.standard_normal(DIM).astype(np.float32)
+    calibration.decoder.seen = frozenset(images[:30])
+    _, expected = calibration.fit()
+    assert (expected.way, expected.known) == ("ridge", False)
+    assert (expected.held_images, expected.n_images) == (8, 60)
+    assert "expect less" not in str(expected)
+    # with ten others there are too few to judge by
+    calibration.decoder.seen = frozenset(images[:50])
+    _, expected = calibration.fit()
+    assert expected.known
+    assert expected.held_images == 15
+    assert str(expected).endswith("of new pictures expect less")
+
+
 def test_what_the_run_knows_better_is_kept(tiny):
     calibration, _, _ = planted(tiny, run_knows=True, n_images=24, noise=3.0)
     assert calibration.fit()[1].way in ("run", "both")

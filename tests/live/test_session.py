@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from hypothesis import strategies as st
 from live_run import REPLAY, Tiny, decisions
 from live_run import tiny as make
 
-from neurovis.errors import NeurovisError
+from neurovis.errors import NeurovisError, UsageError
+from neurovis.live.decode import load
 from neurovis.live.items import Block, Options
 from neurovis.live.player import recording
 from neurovis.live.session import Recorder, Session, decide_again
@@ -207,3 +209,26 @@ def test_a_disk_that_takes_no_more_is_said(tiny, tmp_path):
 def test_recordings_that_are_not_there_are_refused(tiny, words, text):
     with pytest.raises(NeurovisError, match=text):
         recording(*(str(tiny.root) if word == "ROOT" else word for word in words))
+
+
+def test_whose_model_decodes_has_to_be_said(tiny, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny.run, run)
+    with pytest.raises(UsageError, match="subject '09' is unknown"):
+        load(run, "09")
+    about = json.loads((run / "signals.json").read_text())
+    about["channels"]["02"] = about["channels"]["01"]
+    (run / "signals.json").write_text(json.dumps(about))
+    with pytest.raises(
+        UsageError, match=r"--subject: expected one of 01, 02, found none.*--calibrate"
+    ):
+        load(run)
+    (run / "shape.json").rename(run / "shape-without-01.json")
+    with pytest.raises(UsageError, match=r"models of people left out \(without-01\)"):
+        load(run, "01")
+    # a model per subject: each decodes with its own
+    (run / "shape-without-01.json").rename(run / "shape-01.json")
+    (run / "model.safetensors").rename(run / "model-01.safetensors")
+    assert load(run, "01").subject == "01"
+    with pytest.raises(UsageError, match=r"subject '02' is unknown.*Known: 01"):
+        load(run, "02")

@@ -3,6 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const width = (p) => (p === null ? "0" : `${100 * p}%`);
 const percent = (p, digits = 0) => `${(100 * p).toFixed(digits)} %`;
+const short = (ms) => ms.toFixed(ms < 100 ? 1 : 0);
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 let facts = {}, epoch = null, latency = null;
 
@@ -143,11 +144,12 @@ function drawLatency() {
   });
   g.fillStyle = style("--soft");
   edges.forEach((ms, i) => {
-    if (i % 4) return;
-    g.textAlign = i ? "center" : "left";
-    g.fillText(`${ms}${i ? "" : " ms"}`, i * wide, h - 4);
+    const last = i === edges.length - 1;
+    if (!last && (i % 4 || i > edges.length - 4)) return;
+    g.textAlign = last ? "right" : i ? "center" : "left";
+    g.fillText(last ? `${ms} or more` : `${ms}${i ? "" : " ms"}`, last ? w : i * wide, h - 4);
   });
-  $("latency-facts").textContent = `median ${latency.median.toFixed(1)} ms, 99 % under ${latency.p99.toFixed(1)} ms`;
+  $("latency-facts").textContent = `median ${short(latency.median)} ms, 99 % under ${short(latency.p99)} ms`;
   $("stages").replaceChildren(...latency.stages.map(([name, ms]) => {
     const row = el("li", `${name} `);
     row.append(el("b", `${ms.toFixed(1)} ms`));

@@ -51,7 +51,7 @@ BENCHMARKS = {
     "galleries": "--n-items 3000 --dim 24 --n-rows 20",
     "generation": "--small --n 2 --memory 16gb --only unclip",
     "limits": "--n-subjects 1 --n-train-concepts 4 --n-test 4 --quiet",
-    "live": "--layouts 8x200 --epochs 60 --gallery 100 --generator=",
+    "live": "--layouts 8x200 --epochs 45 --gallery 100 --generator=",
     "nsd": "--sessions 2 --shape 9 10 8 --n-voxels 60",
     "one_run": "--seconds 10 --n-chans 30",
     "preprocessing": "--small --only one_run --only nsd",

@@ -247,3 +247,35 @@ def test_places_and_windows():
     mask = fields.windows(np.array([[0.0, 0.0]]), np.array([0.5]), 4)
     assert mask.sum() == pytest.approx(1)
     assert mask[0, 5] == pytest.approx(mask[0, 10])
+
+
+def test_windows_are_weighed_by_their_evidence():
+    rng = np.random.default_rng(4)
+    n, side = 40, 4
+    maps = rng.standard_normal((n, 2, side, side)).astype(np.float32)
+    centre = np.array([[-0.5, 0.5], [0.5, 0.5], [0.0, -0.5]])
+    size = np.array([0.3, 0.5, 0.7])
+    masks = fields.windows(centre, size, side)
+    seen = np.einsum("nck,wk->wnc", maps.reshape(n, 2, -1), masks)
+    y = np.stack([seen[0] @ [1, -1] + 0.5 * rng.standard_normal(n), rng.standard_normal(n)], 1)
+    images = np.arange(n)
+    found = fields.search(lambda rows: maps[rows], images, y.astype(np.float32), centre, size)
+    middle = y - y.mean(0)
+    log = np.empty((3, len(fields.PENALTIES), 2))
+    for w, x in enumerate(seen - seen.mean(1, keepdims=True)):
+        unit = np.linalg.eigvalsh(x.T @ x).mean()
+        for p, penalty in enumerate(fields.PENALTIES * unit):
+            # responses are normal, and their variance is what suits them best
+            covariance = np.eye(n) + x @ x.T / penalty
+            power = np.einsum("nt,nm,mt->t", middle, np.linalg.inv(covariance), middle)
+            log[w, p] = -0.5 * np.linalg.slogdet(covariance)[1] - 0.5 * (n - 1) * np.log(power)
+    weight = np.exp(log - log.max((0, 1))).sum(1)
+    weight /= weight.sum(0)
+    np.testing.assert_allclose(found.mean_centre, weight.T @ centre, atol=2e-3)
+    np.testing.assert_allclose(found.mean_size, weight.T @ size, atol=2e-3)
+    away = ((centre - (weight.T @ centre)[:, None]) ** 2).sum(2)
+    np.testing.assert_allclose(found.spread**2, (weight.T * away).sum(1), atol=2e-3)
+    top = log.max(1).argmax(0)
+    np.testing.assert_array_equal(found.centre, centre[top])
+    # what is planted is found, and noise is not thrown about
+    assert found.spread[0] < 0.1 < found.spread[1]

@@ -5,12 +5,8 @@ shares and penalty of each target. What is minimised is |y - sum_k sqrt(share_k)
 as in himalaya's random search; equal candidates and folds give its choice and its weights. Products of
 features are summed in float64, the search runs in float32, the weights that are kept in float64.
 
-Predictions under all penalties are sums of a few: how much of a component a penalty leaves is a smooth
-function of the logarithm of its eigenvalue, and neighbouring components share its interpolation.
-
 References: Nunez-Elizalde, Huth & Gallant 2019, doi:10.1016/j.neuroimage.2019.04.012;
-Dupré la Tour et al. 2022, doi:10.1016/j.neuroimage.2022.119728 (random search over the simplex);
-Berrut & Trefethen 2004, doi:10.1137/S0036144502417715 (interpolation at Chebyshev points).
+Dupré la Tour et al. 2022, doi:10.1016/j.neuroimage.2022.119728 (random search over the simplex).
 """
 
 from __future__ import annotations
@@ -149,8 +145,9 @@ def interpolation(value: Any, penalties: Any) -> tuple[list[tuple[slice, Any]], 
     """Few weightings of components from which those of all penalties are mixed.
 
     ``1 / (value + penalty)``, of components (rows) and penalties (columns), is nearly ``weight @ mix``, where
-    rows of `weight` belong to neighbouring components alone. What is left of a component,
-    ``value / (value + penalty)``, is right to 1e-7.
+    a weighting belongs to neighbouring components alone. What a penalty leaves of a component,
+    ``value / (value + penalty)``, is a smooth function of the logarithm of `value`: interpolated at a
+    few points it is right to 1e-7.
 
     Parameters
     ----------
@@ -162,6 +159,10 @@ def interpolation(value: Any, penalties: Any) -> tuple[list[tuple[slice, Any]], 
     -------
     parts : list of (slice, tensor (component of the slice, weighting) float32)
     mix : tensor (weighting, penalty) float32
+
+    References
+    ----------
+    Berrut & Trefethen 2004, doi:10.1137/S0036144502417715 (Lagrange's formula at Chebyshev points)
     """
     import torch
 

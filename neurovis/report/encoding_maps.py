@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurovis.report.evoked import flat
 from neurovis.report.markup import Markup, el, number
 from neurovis.report.qc_fmri import mosaic
+from neurovis.report.scalp import flat, topography
 from neurovis.store import dataset, open_h5
 
 if TYPE_CHECKING:
@@ -255,7 +255,5 @@ def _peaks(curve: np.ndarray, most: int = 5) -> list[int]:
 
 
 def _png(values: np.ndarray, spot: np.ndarray, edge: float, limit: float) -> Markup:
-    from neurovis.report.evoked import _map
-
-    data = base64.b64encode(_map(values, spot, edge, limit)).decode()
+    data = base64.b64encode(topography(values, spot, edge, limit)).decode()
     return Markup(f"data:image/png;base64,{data}")

@@ -237,7 +237,10 @@ def by_group(one: Encoded) -> Markup | None:
         chart = dots(lines, label, 0.0, "", caption=MEASURE[one.measure].capitalize())
         names = [s["name"] for s in one.head["systems"]]
         digits = 3 if len(groups) <= FEW_GROUPS else 2
-        rows = [[one.named(s), *(cell(found.get((s, g)), digits) for g in groups)] for s in names]
+        rows = [
+            [el("span", one.named(s), class_="wrap"), *(cell(found.get((s, g)), digits) for g in groups)]
+            for s in names
+        ]
         body = Markup(
             _legend(one, shown, styles)
             + el("div", chart, class_="charts")

@@ -38,10 +38,13 @@ def synthesis(one: Encoded) -> Markup | None:
             family, generator = file.attrs["family"], file.attrs.get("generator", "")
         parts.append(el("h3", f"Subject {subject}, by {family}"))
         for i, goal in enumerate(data["goal"].tolist()):
-            best = data["natural_predicted"][i]
-            words = f"{goal}: predicted {data['predicted'][i]:+.2f} SD for the embedding, "
-            words += f"{best.max():+.2f} SD for the best real picture of training"
-            rows = [el("p", words.replace("-", "−"))]
+            # signs alone become minuses: names of regions hold hyphens
+            best, said = (
+                f"{value:+.2f}".replace("-", "−")
+                for value in (data["natural_predicted"][i].max(), data["predicted"][i])
+            )
+            words = f"{goal}: predicted {said} SD for the embedding, "
+            rows = [el("p", f"{words}{best} SD for the best real picture of training")]
             for name, title in (
                 ("picture", f"painted from the embedding by {generator}"),
                 ("nearest_picture", "real pictures nearest to the embedding"),

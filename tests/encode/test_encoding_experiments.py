@@ -20,7 +20,7 @@ FILES = sorted((ROOT / "experiments" / "encoding").glob("*/*.yaml"))
 
 
 def test_there_are_experiments():
-    assert len(FILES) >= 7
+    assert len(FILES) >= 8
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -52,6 +52,9 @@ def small(path, folder: Path) -> list[str]:
             words.append(f"features.{name}.core.n_features=4")
         if family.components:
             words.append(f"features.{name}.components=12")
+    if experiment.synthesis:
+        words += ["synthesis.goals=[front, front - back]", "synthesis.generator.steps=1"]
+        words += ["synthesis.n_pictures=1", "synthesis.n_steps=5"]
     for name, readout in experiment.readouts.items():
         if readout.maps:
             words += [f"readouts.{name}.n_centres=4", f"readouts.{name}.train.batch_size=16"]
@@ -88,6 +91,8 @@ def test_each_experiment_runs(path, miniature, out):
     assert bool(data["identified"]) == bool(experiment.identify)
     page = report_run(made, quiet=True)
     text = page.read_text(encoding="utf-8")
+    assert ("front - back: predicted" in text) == bool(experiment.synthesis)
+    assert ("painted from the embedding by world" in text) == bool(experiment.synthesis)
     for words in experiment.expected.values():
         assert str(words).split(",")[0] in text
 

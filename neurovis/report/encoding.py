@@ -238,7 +238,10 @@ def by_group(one: Encoded) -> Markup | None:
         names = [s["name"] for s in one.head["systems"]]
         digits = 3 if len(groups) <= FEW_GROUPS else 2
         rows = [
-            [el("span", one.named(s), class_="wrap"), *(cell(found.get((s, g)), digits) for g in groups)]
+            [
+                el("span", one.named(s), class_="wrap"),
+                *(cell(found.get((s, g)), digits) for g in groups),
+            ]
             for s in names
         ]
         body = Markup(

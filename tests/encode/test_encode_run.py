@@ -71,6 +71,14 @@ def test_what_cannot_be_scored_is_counted(made):
         assert (p[:5] < 0.05).all()
 
 
+def test_ceilings_that_are_too_rough_are_said_to_be(made):
+    # 75 images shown twice cannot tell a ceiling of 0.1 from one of 0
+    notes = read_json(made / "encoding.json")["notes"]
+    assert any(
+        "one in twenty targets that do not respond has a ceiling above 0." in n for n in notes
+    )
+
+
 def test_variance_is_divided_between_families(made):
     parts = read_json(made / "encoding.json")["summary"]["01"]["partition"]["ridge"]
     assert parts["front"]["edges"] > 5 * abs(parts["front"]["words"])

@@ -240,8 +240,12 @@ def _beside(
             f"{', '.join(sorted({a.system for a in answers}))}; name another in identify.system."
         )
     decoded = _aligned(one, responses, run)
-    path = run / "systems" / options.system / "validation.h5"
-    if not path.is_file():
+    folder, who = run / "systems" / options.system, responses.subject
+    # one model for all subjects, or one for each
+    names = ["", f"-new-{who}", f"-without-{who}", f"-{who}"]
+    paths = [folder / f"validation{name}.h5" for name in names]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
         return decoded, None, (
             f"{options.system} of {run.name} keeps no validation predictions: not combined, as weights "
             "would have to be chosen on test images."

@@ -124,6 +124,7 @@ stroke-width:1.4}
 background:linear-gradient(90deg,var(--back),var(--front));print-color-adjust:exact;
 -webkit-print-color-adjust:exact}
 .maps{display:flex;flex-wrap:wrap;gap:6px 14px}
+.maps.four figure{width:min(22%,150px)!important}
 .maps figure{width:min(30%,150px);text-align:center}.maps img{width:100%;height:auto;display:block}
 .slices{width:100%;height:auto;display:block}
 .matrix{margin:0 auto}

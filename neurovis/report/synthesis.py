@@ -43,17 +43,17 @@ def synthesis(one: Encoded) -> Markup | None:
                 f"{value:+.2f}".replace("-", "−")
                 for value in (data["natural_predicted"][i].max(), data["predicted"][i])
             )
-            words = f"{goal}: predicted {said} SD for the embedding, "
-            rows = [el("p", f"{words}{best} SD for the best real picture of training")]
+            words = f": predicted {said} SD for the embedding, {best} SD for the best real picture of training"
+            rows = [el("p", el("b", goal), words)]
             for name, title in (
-                ("picture", f"painted from the embedding by {generator}"),
-                ("nearest_picture", "real pictures nearest to the embedding"),
-                ("natural_picture", "real pictures with the best predictions"),
+                ("picture", f"Painted from the embedding by {generator}"),
+                ("nearest_picture", "Real pictures nearest to the embedding"),
+                ("natural_picture", "Real pictures with the best predictions"),
             ):
                 if name in pictures:
                     shown = [_picture(p, f"{title}, {goal}") for p in pictures[name][i]]
                     rows.append(el("p", title, class_="small"))
-                    rows.append(el("div", shown, class_="maps"))
+                    rows.append(el("div", shown, class_="maps four"))
             parts.append(el("div", rows))
     if not parts:
         return None

@@ -352,6 +352,14 @@ def test_beside_a_decoder_and_with_it(tmp_path):
     alone = max(top["ridge@planted"].value, top["decoder tower"].value)
     assert top["decoder tower"].value > top["decoder tower"].chance
     assert top["ridge@planted + tower"].value > alone - 0.1
+    # a model for each subject keeps files of its own
+    joint = run / "systems" / "tower" / "validation.h5"
+    own = joint.with_name("validation-01.h5")
+    joint.with_suffix("").rename(own.with_suffix(""))
+    joint.rename(own)
+    again = config(folder, **options, identify={"decoder": str(run), "n_targets": 61})
+    data = read_json(encode(again, tmp_path, quiet=True) / "encoding.json")
+    assert any(s["about"]["system"] == "ridge@planted + tower" for s in data["identified"])
     # a system that keeps no validation predictions stands beside, and is not combined
     closed = config(folder, **options, identify={"decoder": str(run), "system": "ridge"}, seed=1)
     data = read_json(encode(closed, tmp_path, quiet=True) / "encoding.json")

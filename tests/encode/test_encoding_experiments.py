@@ -91,8 +91,8 @@ def test_each_experiment_runs(path, miniature, out):
     assert bool(data["identified"]) == bool(experiment.identify)
     page = report_run(made, quiet=True)
     text = page.read_text(encoding="utf-8")
-    assert ("front - back: predicted" in text) == bool(experiment.synthesis)
-    assert ("painted from the embedding by world" in text) == bool(experiment.synthesis)
+    assert ("<b>front - back</b>: predicted" in text) == bool(experiment.synthesis)
+    assert ("Painted from the embedding by world" in text) == bool(experiment.synthesis)
     for words in experiment.expected.values():
         assert str(words).split(",")[0] in text
 

@@ -141,6 +141,22 @@ def test_content_helps_where_it_was_planted_and_not_elsewhere(world, tmp_path):
     assert abs(gains[0.0]) < 0.02
 
 
+def test_content_is_found_in_noise(world, tmp_path):
+    # by far too few and too noisy images for descent: what is alike for all channels is found nevertheless
+    test, gains = world["image"][320:], {}
+    for gain in (0.0, 0.9):
+        y, clean = respond(world, gain, noise=2.0), respond(world, gain, noise=0.0)
+        kinds = {"factorised": ("maps",), "semantic": ("maps", "about")}
+        r = {}
+        for name, families in kinds.items():
+            readout = make(name, train={"epochs": 0})
+            fitted = readout.fit(problem(world, y, tmp_path, families, name=f"{name}{gain}"))
+            r[name] = pearson(fitted.predict(test), clean[320:]).mean()
+        gains[gain] = r["semantic"] - r["factorised"]
+    assert gains[0.9] > 0.03
+    assert abs(gains[0.0]) < 0.02
+
+
 def test_a_kill_goes_on_to_the_same_weights(world, tmp_path, monkeypatch):
     y = respond(world)
     options = {"train": {"epochs": 3, "patience": 9}, "start": "flat"}

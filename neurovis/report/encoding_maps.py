@@ -221,7 +221,12 @@ def topographies(one: Encoded) -> Markup | None:
                             f"their own; {FEWEST} are needed.", class_="small"))  # fmt: skip
             continue
         curves = [read(f"systems/{s['name']}/time") for s in real]
-        peaks = _peaks(np.max([c[0] for c in curves if c is not None], axis=0)) if curves[0] is not None else [0]  # fmt: skip
+        peaks = [0]
+        if curves[0] is not None:
+            highest = np.max([c[0] for c in curves if c is not None], axis=0)
+            # before the picture there is nothing to predict
+            after = times >= 0 if (times >= 0).any() else np.ones(len(times), bool)
+            peaks = [int(np.flatnonzero(after)[p]) for p in _peaks(highest[after])]
         spot, edge = flat(position[known].astype(float))
         edge = max(edge, 1.02 * float(np.linalg.norm(spot, axis=1).max()))
         for system in real:

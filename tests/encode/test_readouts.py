@@ -295,3 +295,13 @@ def test_windows_are_weighed_by_their_evidence():
     np.testing.assert_array_equal(found.centre, centre[top])
     # what is planted is found, and noise is not thrown about
     assert found.spread[0] < 0.1 < found.spread[1]
+
+
+def test_what_is_held_out_saw_no_choice(world, tmp_path):
+    """Many targets of noise: predictions of validation rows must not fit them by the choice of penalties."""
+    rng = np.random.default_rng(5)
+    y = rng.standard_normal((320, 3000)).astype(np.float32)
+    fitted = make("ridge").fit(problem(world, y, tmp_path, ("about",), hold=True))
+    said, truth = fitted.held, y[240:]
+    inner = ((said - said.mean(0)) * (truth - truth.mean(0))).sum() / truth.var(0).sum() / 80
+    assert abs(inner) < 1.5e-3

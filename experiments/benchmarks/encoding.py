@@ -96,7 +96,7 @@ def main() -> None:
         if len(found) == 1:
             print(f"{what}: {found[0]:.1f}")
             continue
-        per = (found[1] - found[0]) / (widths[1] - widths[0])
+        per = max(found[1] - found[0], 0.0) / (widths[1] - widths[0])
         rest = max(found[1] - options.n_voxels * per, 0.0)
         print(
             f"{what}: {found[1]:.1f}, of which {rest:.1f} whatever the voxels and {1000 * per:.2f} ms for "

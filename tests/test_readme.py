@@ -48,6 +48,7 @@ SMALL = {
 BENCHMARKS = {
     "decoding": "--modality eeg --level middle --recipe ubp --epochs 1 --n-subjects 1 --small",
     "encoding": "--n-images 60 --n-features 6 --n-voxels 9 --n-candidates 4 --n-penalties 3",
+    "encoding_truth": "--small",
     "galleries": "--n-items 3000 --dim 24 --n-rows 20",
     "generation": "--small --n 2 --memory 16gb --only unclip",
     "limits": "--n-subjects 1 --n-train-concepts 4 --n-test 4 --quiet",

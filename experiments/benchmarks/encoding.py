@@ -4,18 +4,23 @@ Draws two families of features and responses, part of which each family explains
 time, peak memory, and the largest difference of weights from himalaya's own on some of the voxels, with the
 same candidates and the same choice. Work is proportional to voxels but for the decompositions, which do not
 depend on them where every candidate is chosen by some voxel: fewer voxels (``--n-voxels``) measure a fraction,
-and both parts are printed apart.
+solve half of them, too, and both parts are printed apart. The load of the machine before the start is printed:
+seconds of processors are those of this process, seconds on the clock wait for others.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 
 import numpy as np
 
 from experiments.benchmarks.galleries import Watch
 from neurovis.encode.solve import simplex, solve
+
+NSD = 15000
+"""Voxels of the visual cortex of one subject, about."""
 
 
 def draw(n: int, n_features: int, n_voxels: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -59,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n-images", type=int, default=9000)
     parser.add_argument("--n-features", type=int, default=1024, help="of each of two families")
-    parser.add_argument("--n-voxels", type=int, default=15000)
+    parser.add_argument("--n-voxels", type=int, default=NSD)
     parser.add_argument("--n-candidates", type=int, default=20, help="points of the simplex")
     parser.add_argument("--n-penalties", type=int, default=15)
     parser.add_argument("--compare", type=int, default=50, help="voxels compared with himalaya")
@@ -71,24 +76,31 @@ def main() -> None:
     # draws without corners: himalaya divides by shares
     shares = simplex(2, options.n_candidates - 1, 1.0, 0)[[0, *range(3, options.n_candidates + 2)]]
     penalties = np.logspace(-3, 4, options.n_penalties)
-    seconds, work, peak = {}, {}, 0.0
-    for name, width in (("half", options.n_voxels // 2), ("all", options.n_voxels)):
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    widths = [options.n_voxels]
+    if options.n_voxels < NSD:
+        widths.insert(0, options.n_voxels // 2)
+    seconds, work, peak = [], [], 0.0
+    for width in widths:
         with Watch() as watch:
             started, worked = time.perf_counter(), time.process_time()
             solve(bands, y[:, :width], folds, shares, penalties)
-            seconds[name] = time.perf_counter() - started
-            work[name] = time.process_time() - worked
+            seconds.append(time.perf_counter() - started)
+            work.append(time.process_time() - worked)
         peak = max(peak, watch.peak)
     print(
         f"{n} images, {options.n_voxels} voxels, 2 x {options.n_features} features, {len(shares)} candidates x "
-        f"{len(penalties)} penalties; {peak:.2f} GiB at most"
+        f"{len(penalties)} penalties; {peak:.2f} GiB at most; {cores} cores, load {load:.1f} before the start"
     )
     for what, found in (("seconds", seconds), ("seconds of processors", work)):
-        per = (found["all"] - found["half"]) / (options.n_voxels - options.n_voxels // 2)
-        rest = max(found["all"] - options.n_voxels * per, 0.0)
+        if len(found) == 1:
+            print(f"{what}: {found[0]:.1f}")
+            continue
+        per = max(found[1] - found[0], 0.0) / (widths[1] - widths[0])
+        rest = max(found[1] - options.n_voxels * per, 0.0)
         print(
-            f"{what}: {found['all']:.1f}, of which {rest:.1f} whatever the voxels and {1000 * per:.2f} ms for "
-            f"each (from half of them and all); {rest + 15000 * per:.0f} at 15,000"
+            f"{what}: {found[1]:.1f}, of which {rest:.1f} whatever the voxels and {1000 * per:.2f} ms for "
+            f"each (from half of them and all); {rest + NSD * per:.0f} at {NSD:,}"
         )
     if options.compare:
         some = np.linspace(0, options.n_voxels - 1, min(options.compare, options.n_voxels)).astype(

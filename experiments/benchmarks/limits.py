@@ -176,7 +176,7 @@ def main() -> None:
         stimuli = write_pictures(
             Path(folder) / "stimuli", pictures(design), design.size, quiet=options.quiet
         )
-        features = picture_features(stimuli)
+        features = design.modality.sees(picture_features(stimuli))
         gallery = stimuli.image[stimuli.set == "test"]
         candidates = features.z[stimuli.set == "test"]
         for snr in options.snr or [modality.default_snr]:

@@ -73,6 +73,33 @@ def ncsnr_ceiling(found: Components, repeats: np.ndarray) -> np.ndarray:
     return square / (square + np.mean(1 / np.asarray(repeats, float)))
 
 
+def silent_ceiling(n: np.ndarray, repeats: np.ndarray, level: float = 0.05) -> float:
+    """The `ncsnr_ceiling` that a share `level` of targets exceeds although images explain nothing.
+
+    Parameters
+    ----------
+    n : array of int (image,)
+        Repeats of the images that ceilings are told from.
+    repeats : array (image,)
+        Of the means whose ceilings they are.
+    level : float
+
+    Notes
+    -----
+    Noise is taken to be normal and alike for all images: sums of squares are then drawn from chi-squared
+    distributions, 20,000 times, and go through the formula of `neurovis.signals.fmri.voxels.snr`.
+    """
+    rng, n_draws = np.random.default_rng(0), 20000
+    within, variance = np.zeros(n_draws), np.zeros(n_draws)
+    for size, count in zip(*np.unique(n, return_counts=True)):
+        drawn = rng.chisquare(count * (size - 1), n_draws)
+        within, variance = within + drawn, variance + drawn / (size - 1)
+    between = rng.chisquare(len(n) - 1, n_draws)
+    total = (between + within) / (np.sum(n) - 1)
+    square = max(float(np.quantile(total / (variance / len(n)) - 1, 1 - level)), 0.0)
+    return float(square / (square + np.mean(1 / np.asarray(repeats, float))))
+
+
 def split_half_ceiling(
     trials: np.ndarray, image: np.ndarray, n_halves: int = N_HALVES, seed: int = 0
 ) -> np.ndarray:

@@ -128,7 +128,7 @@ class Encode(Config):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
+    def _features(cls, value: Any) -> Any:
         if isinstance(value, dict):
             if int(value.get("version", VERSION)) > VERSION:
                 raise UsageError(
@@ -136,11 +136,7 @@ class Encode(Config):
                     "update neurovis."
                 )
             if isinstance(value.get("features"), dict):
-                named = {
-                    k: {"encoder": v} if isinstance(v, str) else v
-                    for k, v in value["features"].items()
-                }
-                value = {**value, "features": named}
+                value = {**value, "features": {k: _named(v) for k, v in value["features"].items()}}
         return value
 
     @pydantic.model_validator(mode="after")
@@ -194,3 +190,13 @@ class Encode(Config):
             return one.families
         free = (k for k, v in self.features.items() if one.maps or v.core is None)
         return tuple(k for k in free if k not in one.needs)
+
+
+def _named(family: Any) -> Any:
+    """A family whose encoder is a plain string, also where the command line says more of it."""
+    if isinstance(family, str):
+        return {"encoder": family}
+    if isinstance(family, dict) and isinstance(family.get("name"), str):
+        rest = {k: v for k, v in family.items() if k != "name"}
+        return {"encoder": family["name"], **rest}
+    return family

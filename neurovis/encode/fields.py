@@ -1,10 +1,12 @@
 """Receptive fields in closed form: the Gaussian window through which maps explain each target best.
 
 Comes in: maps of images, and responses to them. Goes out: per target a window and a weight
-per channel. Every window of a grid is tried with ridge regression on the channels seen through it; which
-window and penalty is a target's is chosen by generalised cross-validation on the images that are learned from.
+per channel. Every window of a grid is tried with ridge regression on the channels seen through it, as Bayesian
+regression with as many priors as penalties: what each makes of the responses weighs windows. The heaviest is
+used; where a window lies, and how large it is, is the mean over all of them, which noise does not throw about.
 
-Reference: St-Yves & Naselaris 2018, doi:10.1016/j.neuroimage.2017.06.035 (feature-weighted receptive fields).
+References: St-Yves & Naselaris 2018, doi:10.1016/j.neuroimage.2017.06.035 (feature-weighted receptive fields);
+MacKay 1992, doi:10.1162/neco.1992.4.3.415 (evidence).
 """
 
 from __future__ import annotations
@@ -105,11 +107,17 @@ class Fields:
     Parameters
     ----------
     centre : array (target, xy)
+        Of the window with the largest evidence, and so is all but what is called mean or spread.
     size : array (target,)
     weight : array (target, channel)
     bias : array (target,)
     error : array (target,)
-        Mean squared error that is expected on other images.
+        Mean squared error that is expected on other images, by generalised cross-validation.
+    mean_centre : array (target, xy)
+        Mean over all windows, weighed by their evidence.
+    mean_size : array (target,)
+    spread : array (target,)
+        How far centres lie from that mean: root mean square, weighed alike.
     """
 
     centre: np.ndarray
@@ -117,6 +125,9 @@ class Fields:
     weight: np.ndarray
     bias: np.ndarray
     error: np.ndarray
+    mean_centre: np.ndarray
+    mean_size: np.ndarray
+    spread: np.ndarray
 
 
 def candidates(n_centres: int, sizes: Sequence[float], side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +151,7 @@ def search(
     size: np.ndarray,
     quiet: bool = True,
 ) -> Fields:
-    """Find each target's window, by generalised cross-validation over the images given.
+    """Weigh windows, and find each target's, from the images given.
 
     Parameters
     ----------
@@ -162,7 +173,7 @@ def search(
 
     References
     ----------
-    Golub, Heath & Wahba 1979, doi:10.1080/00401706.1979.10489751
+    Golub, Heath & Wahba 1979, doi:10.1080/00401706.1979.10489751 (the error that is expected)
     """
     import torch
 
@@ -173,7 +184,11 @@ def search(
     middle = truth.mean(0)
     truth = truth - middle
     power = truth.square().sum(0)
-    best = torch.full((y.shape[1],), float("inf"))
+    best = torch.full((y.shape[1],), -float("inf"))
+    error = torch.zeros(y.shape[1])
+    # evidence is summed relative to the largest so far: of 1, x, y, x^2 + y^2 and size
+    total = torch.zeros(5, y.shape[1], dtype=torch.float64)
+    what = np.stack([np.ones(len(size)), *centre.T, (centre**2).sum(1), size])
     chosen = torch.zeros(y.shape[1], dtype=torch.long)
     weight = torch.zeros(y.shape[1], n_channels)
     offset = torch.zeros(y.shape[1])
@@ -189,16 +204,29 @@ def search(
             value, axes = value.clamp(min=0).float(), axes.float()
             along = axes.T @ (x.T @ truth)
             for penalty in PENALTIES * (float(value.mean()) or 1.0):
-                # both in the eigenvectors' basis: no prediction has to be made
-                left = power - ((value + 2 * penalty) / (value + penalty) ** 2) @ along.square()
-                freedom = n - 1 - float((value / (value + penalty)).sum())
-                error = n * left / freedom**2
-                better = error < best
+                # all in the eigenvectors' basis: no prediction has to be made
+                square = along.square()
+                unexplained = power - (1 / (value + penalty)) @ square
+                log = -0.5 * (n - 1) * unexplained.clamp(min=1e-30).log()
+                log -= 0.5 * torch.log1p(value / penalty).sum()
+                better = log > best
                 if bool(better.any()):
-                    best[better] = error[better]
+                    total[:, better] *= (best[better] - log[better]).exp()
+                    best[better] = log[better]
+                    left = power[better]
+                    left = (
+                        left - ((value + 2 * penalty) / (value + penalty) ** 2) @ square[:, better]
+                    )
+                    freedom = n - 1 - float((value / (value + penalty)).sum())
+                    error[better] = n * left / freedom**2
                     chosen[better] = start + number
                     found = axes @ (along[:, better] / (value + penalty)[:, None])
                     weight[better], offset[better] = found.T, -(mean @ found)
+                total += (log - best).exp() * torch.from_numpy(what[:, start + number, None])
     rows = chosen.numpy()
     bias = (offset + middle).numpy()
-    return Fields(centre[rows], size[rows], weight.numpy(), bias, best.numpy())
+    mean = (total[1:] / total[0]).numpy()
+    spread = np.sqrt((mean[2] - mean[0] ** 2 - mean[1] ** 2).clip(0))
+    return Fields(
+        centre[rows], size[rows], weight.numpy(), bias, error.numpy(), mean[:2].T, mean[3], spread
+    )

@@ -27,6 +27,8 @@ from neurovis.metrics.scoring import score_images
 from neurovis.records import Embeddings, Prediction
 
 METRICS = (Top(k=1), Top(k=5), MedianRank())
+N_FOLDS = 5
+"""Of validation rows, in which weights of a combination are learned."""
 MOST_TRIALS = 4000
 """Training trials that the noise of single trials is told from."""
 
@@ -185,10 +187,13 @@ def identify(
         )
         add(system, said, image, item, 1)
     if options.decoder:
+        held_said = _of_others(options, responses, held, n_targets)
+        # weights are learned from means of as many trials as validation has, and so is what they weigh:
+        # a decoder's similarities do not grow with the trials behind them
         own = covariance(residual, deviation, repeats, 1 / np.mean(1 / repeats), options.shrinkage)
-        held_said = likelihood(y_held[:, use], held[:, use], own)
+        alike = likelihood(responses.test[:, use], test[:, use], own)
         try:
-            decoded, both, note = _beside(options, responses, whole, held_said)
+            decoded, both, note = _beside(options, responses, alike, held_said)
         except NeurovisError as error:
             notes.append(f"identification beside the decoder: {error}")
         else:
@@ -197,6 +202,31 @@ def identify(
                 add(f"{system} + {options.system}", both, gallery, shown, most)
             notes += [note] if note else []
     return {"scores": scores, "notes": notes, "arrays": arrays}
+
+
+def _of_others(
+    options: Identify, responses: Responses, held: np.ndarray, n_targets: int
+) -> np.ndarray:
+    """Log likelihood of validation rows, by targets and covariance that other rows chose.
+
+    Targets that are best on the very rows that they judge would seem to tell more than they do.
+
+    Returns
+    -------
+    array (image, image)
+    """
+    y, known = responses.y[responses.n_train :], ~responses.constant
+    repeats = _repeats(responses, "validation")
+    n = 1 / np.mean(1 / repeats)
+    said = np.zeros((len(y), len(y)))
+    for rows in np.array_split(np.random.default_rng(0).permutation(len(y)), N_FOLDS):
+        others = np.setdiff1d(np.arange(len(y)), rows)
+        quality = np.where(known, pearson(held[others], y[others]), -np.inf)
+        use = np.sort(np.argsort(-quality, kind="stable")[:n_targets])
+        residual = (y - held)[np.ix_(others, use)]
+        sigma = covariance(residual, _deviation(responses, use), repeats[others], n, options.shrinkage)  # fmt: skip
+        said[rows] = likelihood(y[np.ix_(rows, use)], held[:, use], sigma)
+    return said
 
 
 def _repeats(responses: Responses, side: str) -> np.ndarray:
@@ -240,8 +270,12 @@ def _beside(
             f"{', '.join(sorted({a.system for a in answers}))}; name another in identify.system."
         )
     decoded = _aligned(one, responses, run)
-    path = run / "systems" / options.system / "validation.h5"
-    if not path.is_file():
+    folder, who = run / "systems" / options.system, responses.subject
+    # one model for all subjects, or one for each
+    names = ["", f"-new-{who}", f"-without-{who}", f"-{who}"]
+    paths = [folder / f"validation{name}.h5" for name in names]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
         return decoded, None, (
             f"{options.system} of {run.name} keeps no validation predictions: not combined, as weights "
             "would have to be chosen on test images."

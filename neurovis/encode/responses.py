@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from neurovis.batches import Recordings
-from neurovis.encode.ceilings import DEFINITIONS, ncsnr_ceiling, split_half_ceiling, streamed
+from neurovis.encode.ceilings import (
+    DEFINITIONS,
+    ncsnr_ceiling,
+    silent_ceiling,
+    split_half_ceiling,
+    streamed,
+)
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.records import Split
 from neurovis.signals.fmri.storage import read_voxels
@@ -59,6 +65,8 @@ class Responses:
         Trials of each side.
     trial_image : array of str (trial,)
     notes : list of str
+    silent : float
+        The `chosen_by` that one in twenty targets exceeds although images explain nothing.
     """
 
     subject: str
@@ -83,6 +91,7 @@ class Responses:
     rows: dict[str, np.ndarray]
     trial_image: np.ndarray
     notes: list[str] = field(default_factory=list)
+    silent: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -174,6 +183,8 @@ def responses_of(
         ceiling["split_half"] = split_half_ceiling(read(rows["test"]), tested)
     learned = streamed(read, trials.image, learned)
     chosen, on = _chosen(ceiling, learned, repeats, len(constant))
+    told = learned if on == "training" else found
+    silent = 0.0 if told is None else silent_ceiling(told.n, repeats)
     for name, values in ceiling.items():
         ceiling[name] = np.where(constant, 0.0, values)
     regions, voxels = _regions(recordings, wanted, notes)
@@ -200,6 +211,7 @@ def responses_of(
         rows=rows,
         trial_image=trials.image,
         notes=notes,
+        silent=silent,
     )
 
 

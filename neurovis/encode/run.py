@@ -191,6 +191,7 @@ def _subject(setup: Setup, subject: str) -> dict[str, Any]:
     try:
         say(f"sub-{subject}: reading responses", setup.quiet)
         responses = responses_of(recordings, setup.split, setup.known, experiment.regions)
+        responses.notes.extend(_rough(responses, experiment.scoring.min_ceiling))
         folder = setup.folder / f"sub-{subject}"
         said: dict[System, Said] = {}
         for system in systems(experiment):
@@ -230,6 +231,18 @@ def _subject(setup: Setup, subject: str) -> dict[str, Any]:
         }
     finally:
         recordings.close()
+
+
+def _rough(responses: Responses, min_ceiling: float) -> list[str]:
+    """A sentence where repeats are too few to tell which targets are above the least ceiling."""
+    if responses.silent <= min_ceiling:
+        return []
+    words = (
+        f"sub-{responses.subject}: with these repeats, one in twenty targets that do not respond has a ceiling "
+        f"above {responses.silent:.2f}; targets scored above {min_ceiling:g} hold more of them "
+        f"(scoring.min_ceiling={responses.silent:.2f} keeps all but these out)."
+    )
+    return [words]
 
 
 def _fit(setup: Setup, responses: Responses, system: System, folder: Path) -> Said | None:

@@ -22,6 +22,10 @@ from neurovis.progress import progress
 
 BLOCK = 2048
 """Targets at a time."""
+WORK = 2**25
+"""Numbers that predictions of held-out rows may take at a time."""
+NODES, WIDTH = 6, 0.7
+"""Points of interpolation, and how wide a range of log eigenvalues they serve: errors stay below 1e-7."""
 Fold = tuple[np.ndarray, np.ndarray]
 """Rows to learn from, rows to choose by."""
 
@@ -113,22 +117,109 @@ class _Side:
         """
         import torch
 
-        keep = torch.nonzero(share[self.band] > 0).flatten()
-        root = share[self.band][keep].sqrt()
-        if self.tall:
-            scaled = self.gram[keep][:, keep] * root[:, None] * root
-            value, vector = torch.linalg.eigh(scaled)
-            value, right = value.clamp(min=0), root[:, None] * vector
-            return value, right.T, (keep, right)
-        kernel = sum(s * one for s, one in zip(share, self.kernels) if s > 0)
-        value, vector = torch.linalg.eigh(kernel)
+        matrix, keep, root = self.matrix(share)
+        value, vector = torch.linalg.eigh(matrix)
         value = value.clamp(min=0)
+        if self.tall:
+            right = root[:, None] * vector
+            return value, right.T, (keep, right)
         right = (self.x[:, keep].double() * root**2).T @ vector
         return value, vector.T, (keep, right)
 
-    def product(self, y: Any, kind: Any) -> Any:
+    def product(self, y: Any) -> Any:
         """What `left` of `spectrum` is applied to: array (feature or row, target)."""
-        return self.x.to(kind).T @ y.to(kind) if self.tall else y.to(kind)
+        return self.x.T @ y if self.tall else y
+
+    def matrix(self, share: Any) -> tuple[Any, Any, Any]:
+        """What is inverted, penalty aside, the features it is about, and the root of their shares."""
+        import torch
+
+        keep = torch.nonzero(share[self.band] > 0).flatten()
+        root = share[self.band][keep].sqrt()
+        if self.tall:
+            return self.gram[keep][:, keep] * root[:, None] * root, keep, root
+        return sum(s * one for s, one in zip(share, self.kernels) if s > 0), keep, root
+
+
+def interpolation(value: Any, penalties: Any) -> tuple[list[tuple[slice, Any]], Any]:
+    """Few weightings of components from which those of all penalties are mixed.
+
+    ``1 / (value + penalty)``, of components (rows) and penalties (columns), is nearly ``weight @ mix``, where
+    a weighting belongs to neighbouring components alone. What a penalty leaves of a component,
+    ``value / (value + penalty)``, is a smooth function of the logarithm of `value`: interpolated at a
+    few points it is right to 1e-7.
+
+    Parameters
+    ----------
+    value : tensor (component,) float64
+        Rising; components of no variance are left out.
+    penalties : tensor (penalty,) float64
+
+    Returns
+    -------
+    parts : list of (slice, tensor (component of the slice, weighting) float32)
+    mix : tensor (weighting, penalty) float32
+
+    References
+    ----------
+    Berrut & Trefethen 2004, doi:10.1137/S0036144502417715 (Lagrange's formula at Chebyshev points)
+    """
+    import torch
+
+    first = int((value <= 1e-12 * value[-1]).sum())
+    if len(penalties) <= NODES:
+        whole = (1 / (value[first:, None] + penalties)).float()
+        return [(slice(first, len(value)), whole)], torch.eye(len(penalties)).to(whole)
+    place = value[first:].log().cpu()
+    steps = torch.cos(torch.pi * (torch.arange(NODES, dtype=place.dtype) + 0.5) / NODES)
+    parts, nodes, start = [], [], 0
+    while start < len(place):
+        stop = int(torch.searchsorted(place, place[start] + WIDTH, right=True))
+        inside = place[start:stop]
+        if stop - start <= NODES:
+            weight, at = torch.eye(stop - start, dtype=place.dtype), inside
+        else:
+            middle, half = (
+                (inside[0] + inside[-1]) / 2,
+                (inside[-1] - inside[0]).clamp(min=1e-9) / 2,
+            )
+            at = middle + half * steps
+            away = ((inside - middle) / half)[:, None] - steps
+            apart = steps[:, None] - steps
+            others = [[m for m in range(NODES) if m != k] for k in range(NODES)]
+            weight = torch.stack(
+                [(away[:, o] / apart[k, o]).prod(1) for k, o in enumerate(others)], 1
+            )
+        columns = slice(first + start, first + stop)
+        parts.append((columns, (weight.to(value) / value[columns, None]).float()))
+        nodes.append(at.exp().to(value))
+        start = stop
+    at = torch.cat(nodes)[:, None] if nodes else value[:0, None]
+    return parts, (at / (at + penalties)).float()
+
+
+def _errors(scores: Any, along: Any, truth: Any, parts: Any, mix: Any) -> Any:
+    """Mean squared error of held-out rows under each penalty: tensor (penalty, target)."""
+    import torch
+
+    n_rows, n_targets = truth.shape
+    # the response stands beside the predictions, so that mixing gives what is left of it
+    minus = torch.cat([-mix, torch.ones(1, mix.shape[1]).to(mix)]).T.contiguous()
+    step = max(64, WORK // (n_rows * sum(minus.shape)))
+    found = torch.empty(mix.shape[1], n_targets).to(truth)
+    for start in range(0, n_targets, step):
+        some = slice(start, min(start + step, n_targets))
+        said = torch.empty(len(mix) + 1, n_rows, some.stop - start).to(truth)
+        number = 0
+        for columns, weight in parts:
+            rows, mine = scores[:, columns], along[columns, some]
+            for one in weight.T:
+                torch.mm(rows, one[:, None] * mine, out=said[number])
+                number += 1
+        said[number] = truth[:, some]
+        left = (minus @ said.flatten(1)).unflatten(1, said.shape[1:])
+        found[:, some] = left.square_().mean(1)
+    return found
 
 
 def solve(
@@ -165,8 +256,8 @@ def solve(
 
     Notes
     -----
-    Memory beside the arguments: features twice, their products in float64, and products of features
-    and responses (feature, target) in float32. Where features outnumber rows, kernels of rows take
+    Memory beside the arguments: features four times, their products in float64, and products of features
+    and responses (feature, target) in float64. Where features outnumber rows, kernels of rows take
     the place of products of features.
     """
     import torch
@@ -188,24 +279,21 @@ def solve(
         inside = x[torch.from_numpy(held).to(device)] - side.mean.float()
         middle = y[train].mean(0, dtype=np.float64).astype(np.float32)
         variance += ((y[held] - middle) ** 2).mean(0, dtype=np.float64) / len(folds)
-        products = [
-            side.product(_tensor(y[train, block] - middle[block], device), torch.float32)
-            for block in blocks
-        ]
+        products, truths = [], []
+        for block in blocks:
+            product = side.product(_tensor(y[train, block] - middle[block], device))
+            products.append(product)
+            truths.append(_tensor(y[held, block] - middle[block], device))
         for number, share in enumerate(candidates):
             next(bar)
             value, left, (keep, right) = side.spectrum(share)
             scores = (inside[:, keep] @ right.float()).contiguous()
-            left, value = left.float(), value.float()
-            rows = keep if side.tall else slice(None)
-            for block, product in zip(blocks, products):
-                along = left @ product[rows]
-                truth = _tensor(y[held, block] - middle[block], device)
-                for place, penalty in enumerate(penalties):
-                    said = scores @ (along / (value + penalty)[:, None])
-                    error = (truth - said).square_().mean(0)
-                    total[number, place, block] += (error / len(folds)).cpu().numpy()
-        del side, products
+            parts, mix = interpolation(value, torch.as_tensor(penalties, device=value.device))
+            left, rows = left.float(), keep if side.tall else slice(None)
+            for block, product, truth in zip(blocks, products, truths):
+                error = _errors(scores, left @ product[rows], truth, parts, mix)
+                total[number, :, block] += (error / len(folds)).cpu().numpy()
+        del side, products, truths
     list(bar)
     for number in range(len(shares)):
         found = total[number].argmin(0)
@@ -236,19 +324,43 @@ def _learn(
     side = _Side(x, band, tall)
     middle = y.mean(0, dtype=np.float64)
     coef = np.zeros((x.shape[1], y.shape[1]), np.float32)
+    side.x = side.x.double()
+    products = []
+    for start in range(0, y.shape[1], BLOCK):
+        some = slice(start, start + BLOCK)
+        response = _tensor(y[:, some] - middle[some].astype(y.dtype), device).double()
+        products.append(side.product(response))
+    product = torch.cat(products, 1)
+    del products
     for number in np.unique(chosen[0]):
-        value, left, (keep, right) = side.spectrum(candidates[number])
-        rows = keep if tall else slice(None)
-        mine = np.flatnonzero(chosen[0] == number)
-        for start in range(0, len(mine), BLOCK):
-            some = mine[start : start + BLOCK]
-            penalty = torch.from_numpy(np.asarray(penalties, np.float64)[chosen[1, some]])
-            response = _tensor(y[:, some] - middle[some].astype(y.dtype), device).double()
-            along = left @ side.product(response, torch.float64)[rows]
-            along /= value[:, None] + penalty.to(value)
-            weight = right @ along
-            coef[np.ix_(keep.cpu().numpy(), some)] = weight.float().cpu().numpy()
+        matrix, keep, root = side.matrix(candidates[number])
+        rows = keep.cpu().numpy()
+        for place in np.unique(chosen[1, chosen[0] == number]):
+            some = np.flatnonzero((chosen[0] == number) & (chosen[1] == place))
+            mine = product[:, torch.from_numpy(some).to(device)]
+            if tall:
+                weight = root[:, None] * _inverse(
+                    matrix, penalties[place], root[:, None] * mine[keep]
+                )
+            else:
+                dual = _inverse(matrix, penalties[place], mine)
+                weight = root[:, None] ** 2 * (side.x[:, keep].T @ dual)
+            coef[np.ix_(rows, some)] = weight.float().cpu().numpy()
     return coef, middle
+
+
+def _inverse(matrix: Any, penalty: float, right: Any) -> Any:
+    """``(matrix + penalty I)^-1 right``."""
+    import torch
+
+    penalised = matrix.clone()
+    penalised.diagonal().add_(float(penalty))
+    root, failed = torch.linalg.cholesky_ex(penalised)
+    if not failed:
+        return torch.cholesky_solve(right, root)
+    # a penalty below what rounding makes of eigenvalues of 0
+    value, vector = torch.linalg.eigh(matrix)
+    return vector @ ((vector.T @ right) / (value.clamp(min=0) + float(penalty))[:, None])
 
 
 def _tensor(values: np.ndarray, device: Any) -> Any:

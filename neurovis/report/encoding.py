@@ -16,8 +16,10 @@ from neurovis.progress import progress
 from neurovis.records import Score
 from neurovis.report import synthesis
 from neurovis.report.encoding_maps import maps, topographies
+from neurovis.report.headline import metric_name
 from neurovis.report.markup import THIN, Markup, count, el, number, percent, plural
 from neurovis.report.plots import Mark, Series, curves, dots, marker
+from neurovis.report.sections import cell as identified_cell
 from neurovis.report.sections import table
 from neurovis.report.style import CSS
 from neurovis.store import read_json
@@ -25,6 +27,8 @@ from neurovis.store import read_json
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 CLASSES = ("s-tower", "s-ridge", "s-informed-observer", "s-optimal-observer", "s-other")
 MOST_GROUPS = 24
+FEW_GROUPS = 6
+"""Groups whose table has room for a third digit."""
 MEASURE = {
     "pearson": "correlation with measured responses",
     "pearson_normalised": "correlation over that of a perfect model",
@@ -130,22 +134,27 @@ def page(folder: str | Path, quiet: bool = False) -> str:
     )
 
 
-def value(score: Score, name: str | None = None) -> str:
-    """A score in digits fit for it."""
-    shown = score.value if name is None else getattr(score, name)
-    if score.name.startswith("top"):
-        return percent(shown)
-    return f"{shown:.3f}".replace("-", "−")
+def value(score: Score, name: str = "value", digits: int = 3) -> str:
+    """A score with so many decimals."""
+    return decimals(getattr(score, name), digits)
 
 
-def span(score: Score) -> str:
+def decimals(shown: float, digits: int = 3) -> str:
+    """A number with so many decimals and a true minus sign; none before zero."""
+    text = f"{shown:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def span(score: Score, digits: int = 3) -> str:
     """Its interval."""
-    return f"[{value(score, 'low')}, {value(score, 'high')}]"
+    return f"[{value(score, 'low', digits)}, {value(score, 'high', digits)}]"
 
 
-def cell(score: Score | None) -> Markup | str:
+def cell(score: Score | None, digits: int = 3) -> Markup | str:
     """A value over its interval."""
-    return "–" if score is None else Markup(el("span", value(score)) + el("small", span(score)))
+    if score is None:
+        return "–"
+    return Markup(el("span", value(score, digits=digits)) + el("small", span(score, digits)))
 
 
 def headline(one: Encoded) -> Markup:
@@ -165,9 +174,8 @@ def headline(one: Encoded) -> Markup:
     unit = "voxels" if one.head["modality"] == "fmri" else "sensors at times"
     text = f"The largest of {len(scores)} models, so it is a little flattered. Mean over "
     text += f"{count(top.about['n_targets'])} {unit}, n\u00a0=\u00a0{count(top.n)} test images, "
-    text += (
-        f"{plural(len(one.head['subjects']), 'subject')}. {top.gallery}. Protocol: {top.protocol}."
-    )
+    shown = top.gallery.removeprefix("no gallery: ")
+    text += f"{plural(len(one.head['subjects']), 'subject')}; {shown}. Protocol: {top.protocol}."
     said = [text]
     if one.measure.endswith("normalised"):
         said.append(f" Normalised by the noise ceiling {one.head['ceiling']}.")
@@ -184,9 +192,11 @@ def control(one: Encoded) -> Markup | None:
     ).replace("-", "−")  # fmt: skip
     if found["at_chance"]:
         return el(
-            "p", f"Control: a model of shuffled images stays at chance ({rows}).", class_="verdict"
+            "p",
+            f"Control: a model of shuffled images stays at chance (mean correlation, {rows}).",
+            class_="verdict",
         )
-    return el("p", f"Control: a model of shuffled images is NOT at chance ({rows}): look for a leak.",
+    return el("p", f"Control: a model of shuffled images is NOT at chance (mean correlation, {rows}): look for a leak.",
               class_="verdict bad")  # fmt: skip
 
 
@@ -226,8 +236,19 @@ def by_group(one: Encoded) -> Markup | None:
         label = f"{MEASURE[one.measure]}, by region and family"
         chart = dots(lines, label, 0.0, "", caption=MEASURE[one.measure].capitalize())
         names = [s["name"] for s in one.head["systems"]]
-        rows = [[one.named(s), *(cell(found.get((s, g))) for g in groups)] for s in names]
-        body = Markup(_legend(one, shown, styles) + chart + table(["Model", *groups], rows))
+        digits = 3 if len(groups) <= FEW_GROUPS else 2
+        rows = [
+            [
+                el("span", one.named(s), class_="wrap"),
+                *(cell(found.get((s, g)), digits) for g in groups),
+            ]
+            for s in names
+        ]
+        body = Markup(
+            _legend(one, shown, styles)
+            + el("div", chart, class_="charts")
+            + table(["Model", *groups], rows)
+        )
         if subject == one.who:
             parts.append(body)
         else:
@@ -292,7 +313,7 @@ def partition(one: Encoded) -> Markup | None:
     for subject in one.head["subjects"]:
         for readout, groups in one.head["summary"][subject]["partition"].items():
             cells = list(next(iter(groups.values())))
-            rows = [[g, *(number(v[c], 2) for c in cells)] for g, v in groups.items()]
+            rows = [[g, *(decimals(v[c]) for c in cells)] for g, v in groups.items()]
             parts.append(el("h3", f"Subject {subject}, {readout}"))
             parts.append(table(["Group", *cells], rows))
     if not parts:
@@ -353,7 +374,10 @@ def ceilings(one: Encoded) -> Markup | None:
             shown = [f"{percent(found[n][1])} ({percent(found[n][0])} to {percent(found[n][2])})" for n in names]  # fmt: skip
             rows.append([group, count(tally["all"]), count(tally["scored"]), *shown])
         parts.append(
-            el("h3", f"Subject {subject}: told by {one.head['chosen_on'][subject]} repeats")
+            el(
+                "h3",
+                f"Subject {subject}: scored are those whose {one.head['chosen_on'][subject]} repeats agree",
+            )
         )
         parts.append(table(["Group", "Targets", "Scored", *names], rows))
     if not parts:
@@ -372,15 +396,16 @@ def identification(one: Encoded) -> Markup | None:
     if not one.identified:
         return None
     names = list(dict.fromkeys(s.name for s in one.identified))
+    known = {s["name"] for s in one.head["systems"]}
     keys = dict.fromkeys(
         (s.about["subject"], s.about["system"], s.about["n_averaged"]) for s in one.identified
     )
     found = {(s.about["subject"], s.about["system"], s.about["n_averaged"], s.name): s for s in one.identified}  # fmt: skip
     rows = [
         [
-            f"{system}, subject {who}",
+            f"{one.named(system) if system in known else _beside(one, system)}, subject {who}",
             count(k),
-            *(cell(found.get((who, system, k, n))) for n in names),
+            *(identified_cell(found.get((who, system, k, n))) for n in names),
         ]
         for who, system, k in keys
     ]
@@ -391,7 +416,15 @@ def identification(one: Encoded) -> Markup | None:
     note = el("p", f"Bayes' rule with Gaussian noise, {count(first.about['n_targets'])} targets chosen on "
               f"validation images, all images as likely beforehand. {first.gallery}; rows are judged one at "
               f"a time; n\u00a0=\u00a0{count(first.n)} images.", class_="small")  # fmt: skip
-    return Markup(note + table(["System", "Trials averaged", *names], rows))
+    return Markup(note + table(["System", "Trials averaged", *map(metric_name, names)], rows))
+
+
+def _beside(one: Encoded, system: str) -> str:
+    """A decoder, or the encoding model and a decoder together, for readers."""
+    model, plus, decoder = system.rpartition(" + ")
+    if plus and model in {s["name"] for s in one.head["systems"]}:
+        return f"{one.named(model)}, with decoder {decoder}"
+    return system
 
 
 def expected(one: Encoded) -> Markup | None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurovis.report.evoked import flat
 from neurovis.report.markup import Markup, el, number
 from neurovis.report.qc_fmri import mosaic
+from neurovis.report.scalp import flat, topography
 from neurovis.store import dataset, open_h5
 
 if TYPE_CHECKING:
@@ -221,7 +221,12 @@ def topographies(one: Encoded) -> Markup | None:
                             f"their own; {FEWEST} are needed.", class_="small"))  # fmt: skip
             continue
         curves = [read(f"systems/{s['name']}/time") for s in real]
-        peaks = _peaks(np.max([c[0] for c in curves if c is not None], axis=0)) if curves[0] is not None else [0]  # fmt: skip
+        peaks = [0]
+        if curves[0] is not None:
+            highest = np.max([c[0] for c in curves if c is not None], axis=0)
+            # before the picture there is nothing to predict
+            after = times >= 0 if (times >= 0).any() else np.ones(len(times), bool)
+            peaks = [int(np.flatnonzero(after)[p]) for p in _peaks(highest[after])]
         spot, edge = flat(position[known].astype(float))
         edge = max(edge, 1.02 * float(np.linalg.norm(spot, axis=1).max()))
         for system in real:
@@ -255,7 +260,5 @@ def _peaks(curve: np.ndarray, most: int = 5) -> list[int]:
 
 
 def _png(values: np.ndarray, spot: np.ndarray, edge: float, limit: float) -> Markup:
-    from neurovis.report.evoked import _map
-
-    data = base64.b64encode(_map(values, spot, edge, limit)).decode()
+    data = base64.b64encode(topography(values, spot, edge, limit)).decode()
     return Markup(f"data:image/png;base64,{data}")

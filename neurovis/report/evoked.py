@@ -8,14 +8,13 @@ centre of the sensors, and left out where positions are unknown or too few.
 from __future__ import annotations
 
 import base64
-import io
-from typing import Any
 
 import numpy as np
 
 from neurovis.report.markup import Markup, el, number, plural
 from neurovis.report.material import Evoked, Material
 from neurovis.report.plots import Axes, tick_labels, ticks
+from neurovis.report.scalp import flat, topography
 
 N_PEAKS = 3
 N_LINES = 300
@@ -140,32 +139,6 @@ def _shades(position: np.ndarray) -> np.ndarray:
     return np.array([f"q{s}" for s in shade])
 
 
-def flat(position: np.ndarray) -> tuple[np.ndarray, float]:
-    """Positions seen from above, distances kept along meridians, and the radius of the head's edge.
-
-    Parameters
-    ----------
-    position : array (channel, 3), m
-
-    Returns
-    -------
-    array (channel, 2), m
-    float, m
-        Where the equator of the sphere fitted to the positions comes to lie.
-    """
-    design = np.column_stack([2 * position, np.ones(len(position))])
-    solved = np.linalg.lstsq(design, (position**2).sum(1), rcond=None)[0]
-    centre = solved[:3]
-    radius = float(np.sqrt(solved[3] + centre @ centre))
-    away = position - centre
-    distance = np.linalg.norm(away, axis=1)
-    angle = np.arccos(np.clip(away[:, 2] / distance, -1, 1))
-    azimuth = np.arctan2(away[:, 1], away[:, 0])
-    return radius * angle[:, None] * np.column_stack(
-        [np.cos(azimuth), np.sin(azimuth)]
-    ), radius * np.pi / 2
-
-
 def _maps(one: Evoked, signal: np.ndarray, position: np.ndarray, peaks: list[int]) -> Markup:
     known = np.isfinite(position).all(axis=1)
     places = len(np.unique(np.round(position[known], 5), axis=0))
@@ -186,7 +159,7 @@ def _maps(one: Evoked, signal: np.ndarray, position: np.ndarray, peaks: list[int
     scale, unit = _readable(one.unit, limit)
     figures = []
     for peak in peaks:
-        data = base64.b64encode(_map(signal[known, peak], spot, edge, limit)).decode()
+        data = base64.b64encode(topography(signal[known, peak], spot, edge, limit)).decode()
         when = f"{1000 * one.times[peak]:.0f} ms"
         image = el("img", src=Markup(f"data:image/png;base64,{data}"), width="150", height="150",
                    alt=f"Map of the scalp of subject {one.subject} at {when}")  # fmt: skip
@@ -195,23 +168,3 @@ def _maps(one: Evoked, signal: np.ndarray, position: np.ndarray, peaks: list[int
     span = "Seen from above, nose up, at the peaks of the global field power. "
     span += f"Red: up to +{most}, blue: down to −{most}."
     return Markup(el("div", figures, class_="maps") + el("p", span, class_="small"))
-
-
-def _map(values: np.ndarray, spot: np.ndarray, edge: float, limit: float) -> bytes:
-    """One map as a PNG with nothing behind it."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from mne.viz import plot_topomap
-
-    figure = Figure(figsize=(2.2, 2.2), dpi=110)
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_axes((0.02, 0.02, 0.96, 0.96))
-    plot_topomap(
-        values, spot, axes=axes, sphere=(0, 0, 0, edge), vlim=(-limit, limit), cmap="RdBu_r", show=False,
-        contours=0, sensors=False, extrapolate="head", res=96,
-    )  # fmt: skip
-    for line in axes.lines:
-        line.set(color="#8a939d", linewidth=1.1)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", transparent=True, metadata={"Software": None})
-    return data.getvalue()

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from neurovis.report.analyses import Analysed, colours, key, method, per_cent, score_of
-from neurovis.report.evoked import FEWEST_FOR_MAP, flat
+from neurovis.report.evoked import FEWEST_FOR_MAP
 from neurovis.report.markup import THIN, Markup, el, number, percent, plural
 from neurovis.report.material import VoxelFacts
 from neurovis.report.plots import Axes, Mark, Series, dots, tick_labels, ticks
 from neurovis.report.qc_fmri import mosaic
+from neurovis.report.scalp import flat
 from neurovis.report.sections import table
 
 MAPS = {

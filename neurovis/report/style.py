@@ -124,6 +124,7 @@ stroke-width:1.4}
 background:linear-gradient(90deg,var(--back),var(--front));print-color-adjust:exact;
 -webkit-print-color-adjust:exact}
 .maps{display:flex;flex-wrap:wrap;gap:6px 14px}
+.maps.four figure{width:min(22%,150px)!important}
 .maps figure{width:min(30%,150px);text-align:center}.maps img{width:100%;height:auto;display:block}
 .slices{width:100%;height:auto;display:block}
 .matrix{margin:0 auto}
@@ -138,7 +139,7 @@ vertical-align:top}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 thead th{color:var(--soft);font-weight:560;border-bottom-color:var(--faint);vertical-align:bottom}
 td small{display:block;color:var(--soft);font-size:12px}
-tbody th{font-weight:560}
+tbody th{font-weight:560}th .wrap{display:inline-block;white-space:normal;max-width:150px}
 dl{display:grid;grid-template-columns:minmax(120px,max-content) 1fr;gap:5px 22px;margin:10px 0;
 font-size:15px}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}

@@ -38,19 +38,22 @@ def synthesis(one: Encoded) -> Markup | None:
             family, generator = file.attrs["family"], file.attrs.get("generator", "")
         parts.append(el("h3", f"Subject {subject}, by {family}"))
         for i, goal in enumerate(data["goal"].tolist()):
-            best = data["natural_predicted"][i]
-            words = f"{goal}: predicted {data['predicted'][i]:+.2f} SD for the embedding, "
-            words += f"{best.max():+.2f} SD for the best real picture of training"
-            rows = [el("p", words.replace("-", "−"))]
+            # signs alone become minuses: names of regions hold hyphens
+            best, said = (
+                f"{value:+.2f}".replace("-", "−")
+                for value in (data["natural_predicted"][i].max(), data["predicted"][i])
+            )
+            words = f": predicted {said} SD for the embedding, {best} SD for the best real picture of training"
+            rows = [el("p", el("b", goal), words)]
             for name, title in (
-                ("picture", f"painted from the embedding by {generator}"),
-                ("nearest_picture", "real pictures nearest to the embedding"),
-                ("natural_picture", "real pictures with the best predictions"),
+                ("picture", f"Painted from the embedding by {generator}"),
+                ("nearest_picture", "Real pictures nearest to the embedding"),
+                ("natural_picture", "Real pictures with the best predictions"),
             ):
                 if name in pictures:
                     shown = [_picture(p, f"{title}, {goal}") for p in pictures[name][i]]
                     rows.append(el("p", title, class_="small"))
-                    rows.append(el("div", shown, class_="maps"))
+                    rows.append(el("div", shown, class_="maps four"))
             parts.append(el("div", rows))
     if not parts:
         return None

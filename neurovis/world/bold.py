@@ -16,10 +16,21 @@ from typing import Any, ClassVar
 import numpy as np
 import pydantic
 
-from neurovis.errors import UsageError
+from neurovis.config import added
+from neurovis.errors import UsageError, unknown
 from neurovis.store import remove, says_disk_full, write_json
-from neurovis.world.cortex import MAPS, PATCHES, PICTURE, SMOOTHNESS, Cortex, make_cortex, smooth
-from neurovis.world.features import Features
+from neurovis.world.cortex import (
+    MAPS,
+    NATURAL,
+    PATCHES,
+    PICTURE,
+    SMOOTHNESS,
+    Cortex,
+    make_cortex,
+    prototype,
+    smooth,
+)
+from neurovis.world.features import Features, modulated
 from neurovis.world.modality import EVENT_COLUMNS, TASK, Modality, events_file
 
 AMPLITUDE_JITTER = 0.2
@@ -43,6 +54,9 @@ class Fmri(Modality, name="fmri"):
     tr : float, s
         Time between volumes.
     voxel_size : float, mm
+    modulated : tuple of str
+        Maps (V1 to V4) whose response to a picture's look depends on what it shows: a nonlinearity
+        for encoding models to find.
     """
 
     datatype = "func"
@@ -57,8 +71,12 @@ class Fmri(Modality, name="fmri"):
 
     tr: float = pydantic.Field(1.5, ge=0.2, le=5)
     voxel_size: float = pydantic.Field(4.0, ge=1.5, le=12)
+    modulated: tuple[str, ...] = added(())
 
     def check(self, plan: Any) -> None:
+        for name in self.modulated:
+            if name not in MAPS:
+                raise UsageError(f"fmri.modulated: {unknown('map', name, MAPS)}")
         for name in ("sfreq", "trigger_lag"):
             if getattr(plan, name) is not None:
                 raise UsageError(
@@ -74,6 +92,11 @@ class Fmri(Modality, name="fmri"):
 
     def rate(self, plan: Any) -> float:
         return 1000.0
+
+    def sees(self, features: Features) -> Features:
+        if not self.modulated:
+            return features
+        return modulated(features, prototype(NATURAL, int((features.stage == "late").sum())))
 
     def subject(self, number: int, features: Features, plan: Any) -> Subject:
         return make_subject(number, self, features, plan.duration, plan.level, plan.seed)
@@ -165,7 +188,7 @@ def make_subject(
         Of the study.
     """
     rng = np.random.default_rng([seed, 47, number])
-    cortex = make_cortex(features, modality.voxel_size, seed, number)
+    cortex = make_cortex(features, modality.voxel_size, seed, number, modality.modulated)
     place = cortex.position
     bias = 1 + 0.12 * smooth(place, 1, 50.0, rng)[:, 0]
     base = 1000 * np.where(cortex.grey, 1.0, 0.85) * np.clip(bias, 0.5, 1.5)

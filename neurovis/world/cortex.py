@@ -47,6 +47,10 @@ PATCHES = {
     "food": (66, -50, 14, ("food",)),
     "places": (30, -54, 14, ("building", "plant")),
 }
+NATURAL = ("animal", "food", "plant")
+"""Superclasses whose pictures drive modulated voxels one way, and all others the other way."""
+MODULATED = 0.6
+"""Share of the variance of modulated voxels that depends on both a picture's look and what it shows."""
 PATCH = ((0.0, 0.25, 0.75), 0.9)
 RESPONSES = {name: (shares, always) for name, (shares, always, _) in MAPS.items()}
 RESPONSES |= dict.fromkeys(PATCHES, PATCH)
@@ -108,7 +112,9 @@ class Cortex:
         return volume
 
 
-def make_cortex(features: Features, voxel_size: float, seed: int, subject: int) -> Cortex:
+def make_cortex(
+    features: Features, voxel_size: float, seed: int, subject: int, modulated: tuple[str, ...] = ()
+) -> Cortex:
     """Build one subject's cortex; weights have unit drive, levels are set by the caller.
 
     Parameters
@@ -118,6 +124,9 @@ def make_cortex(features: Features, voxel_size: float, seed: int, subject: int) 
     seed : int
         Of the study: what all subjects share depends on it alone.
     subject : int
+    modulated : tuple of str
+        Maps whose response to a picture's look depends on what it shows; `features` are then those
+        of `neurovis.world.features.modulated`.
     """
     common = np.random.default_rng([seed, 41])
     own = np.random.default_rng([seed, 43, subject])
@@ -142,7 +151,7 @@ def make_cortex(features: Features, voxel_size: float, seed: int, subject: int) 
     weight = np.zeros((len(index), features.z.shape[1]), np.float32)
     constant = np.zeros(len(index))
     drive, always = _preferences(
-        features, position[rows], region[rows], centre[rows], size[rows], common, own
+        features, position[rows], region[rows], centre[rows], size[rows], common, own, modulated
     )
     weight[rows], constant[rows] = drive, always
     width = PICTURE / 2
@@ -239,6 +248,7 @@ def _preferences(
     size: np.ndarray,
     common: np.random.Generator,
     own: np.random.Generator,
+    modulated: tuple[str, ...],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights (voxel, feature) and constants (voxel,) of voxels that respond."""
 
@@ -262,7 +272,7 @@ def _preferences(
     late = mixed(int((stage == "late").sum()), SMOOTHNESS)
     for name, (_, _, _, kinds) in PATCHES.items():
         mine = region == name
-        late[mine] += 1.5 * _prototype(kinds, late.shape[1])
+        late[mine] += 1.5 * prototype(kinds, late.shape[1])
     shares = np.array([RESPONSES[name][0] for name in region])
     for part, name, share in zip(
         (early, middle, late), ("early", "intermediate", "late"), shares.T
@@ -270,6 +280,13 @@ def _preferences(
         rows = stage == name
         spread = np.sqrt(np.einsum("vf,fg,vg->v", part, together[np.ix_(rows, rows)], part))
         weight[:, rows] = part * (np.sqrt(share) / np.maximum(spread, 1e-6))[:, None]
+    mine = np.isin(region, modulated)
+    if mine.any():
+        look = weight[np.ix_(mine, stage == "early")]
+        rows = stage == "modulated"
+        spread = np.sqrt(np.einsum("vf,fg,vg->v", look, together[np.ix_(rows, rows)], look))
+        weight[mine] *= np.sqrt(1 - MODULATED)
+        weight[np.ix_(mine, rows)] = look * (np.sqrt(MODULATED) / spread)[:, None]
     spread = np.sqrt(np.einsum("vf,fg,vg->v", weight, together, weight))
     # some voxels respond much, others little
     strength = np.exp(0.4 * mixed(1, 8.0)[:, 0] + 0.3 * own.standard_normal(n_voxels))
@@ -278,7 +295,7 @@ def _preferences(
     return weight.astype(np.float32), always * strength * (1 + 0.2 * mixed(1, 8.0)[:, 0])
 
 
-def _prototype(kinds: tuple[str, ...], n_late: int) -> np.ndarray:
+def prototype(kinds: tuple[str, ...], n_late: int) -> np.ndarray:
     """What things of some superclasses mean, beside all others: unit vector (late feature,)."""
     from neurovis.world import scenes
 

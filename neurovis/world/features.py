@@ -39,7 +39,7 @@ class Features:
         Standardised over the training images.
     image : array (image,) of str
     stage : array (feature,) of str
-        ``early``, ``intermediate`` or ``late``.
+        ``early``, ``intermediate`` or ``late``; ``modulated`` in what `modulated` gives.
     field : array (feature,) of int
         Pooling field of an early feature (row of `CENTRES`), -1 elsewhere.
     """
@@ -96,6 +96,30 @@ def source_features(
     field = np.full(z.shape[1], -1)
     field[: early.shape[1]] = np.tile(np.arange(len(CENTRES)), early.shape[1] // len(CENTRES))
     return Features(z.astype(np.float32), np.asarray(image, dtype=str), stage, field)
+
+
+def modulated(features: Features, direction: np.ndarray) -> Features:
+    """The same features, and behind them the early ones with a sign that what is shown decides.
+
+    A brain that is linear in these answers to the picture's look more, or less, by what it shows:
+    no sum over windows and channels alone gives that.
+
+    Parameters
+    ----------
+    features : Features
+    direction : array (late feature,)
+        Its side decides the sign.
+    """
+    late, early = features.stage == "late", features.stage == "early"
+    sign = np.where(features.z[:, late] @ direction > 0, 1.0, -1.0)
+    product = features.z[:, early] * sign[:, None]
+    product = _standardise(product, np.ones(len(product), bool)).astype(np.float32)
+    return Features(
+        np.concatenate([features.z, product], 1),
+        features.image,
+        np.concatenate([features.stage, np.repeat("modulated", product.shape[1])]),
+        np.concatenate([features.field, np.full(product.shape[1], -1)]),
+    )
 
 
 def read_pictures(files: Iterable[Path]) -> np.ndarray:

@@ -52,6 +52,10 @@ class Modality(Family, family="modalities"):
         """Build subject `number` (from 1): an object with a `label`."""
         raise NotImplementedError(f"{type(self).__name__} does not make subjects")
 
+    def sees(self, features: Any) -> Any:
+        """Features that drive this modality's sources, made from those of the pictures."""
+        return features
+
     def truth(self, subject: Any, features: Any, plan: Any) -> tuple[dict, dict]:
         """What observers may know of a subject: arrays, attributes."""
         raise NotImplementedError(f"{type(self).__name__} does not say what is true")

@@ -134,7 +134,7 @@ def simulate(
     write_json(root / ".simulating" / "design.json", _described(plan))
     stimuli = write_pictures(root / "stimuli", shown, plan.size, n_jobs, quiet, plan.seed)
     write_json(root / "stimuli" / "hierarchy.json", hierarchy(stimuli))
-    features = picture_features(stimuli)
+    features = plan.modality.sees(picture_features(stimuli))
 
     def parallel(tasks: list[Any], desc: str) -> list[Any]:
         # workers come anew for each stage; where there is one job nothing is started at all

@@ -71,6 +71,14 @@ def test_what_cannot_be_scored_is_counted(made):
         assert (p[:5] < 0.05).all()
 
 
+def test_ceilings_that_are_too_rough_are_said_to_be(made):
+    # 75 images shown twice cannot tell a ceiling of 0.1 from one of 0
+    notes = read_json(made / "encoding.json")["notes"]
+    assert any(
+        "one in twenty targets that do not respond has a ceiling above 0." in n for n in notes
+    )
+
+
 def test_variance_is_divided_between_families(made):
     parts = read_json(made / "encoding.json")["summary"]["01"]["partition"]["ridge"]
     assert parts["front"]["edges"] > 5 * abs(parts["front"]["words"])
@@ -344,6 +352,14 @@ def test_beside_a_decoder_and_with_it(tmp_path):
     alone = max(top["ridge@planted"].value, top["decoder tower"].value)
     assert top["decoder tower"].value > top["decoder tower"].chance
     assert top["ridge@planted + tower"].value > alone - 0.1
+    # a model for each subject keeps files of its own
+    joint = run / "systems" / "tower" / "validation.h5"
+    own = joint.with_name("validation-01.h5")
+    joint.with_suffix("").rename(own.with_suffix(""))
+    joint.rename(own)
+    again = config(folder, **options, identify={"decoder": str(run), "n_targets": 61})
+    data = read_json(encode(again, tmp_path, quiet=True) / "encoding.json")
+    assert any(s["about"]["system"] == "ridge@planted + tower" for s in data["identified"])
     # a system that keeps no validation predictions stands beside, and is not combined
     closed = config(folder, **options, identify={"decoder": str(run), "system": "ridge"}, seed=1)
     data = read_json(encode(closed, tmp_path, quiet=True) / "encoding.json")
@@ -352,3 +368,32 @@ def test_beside_a_decoder_and_with_it(tmp_path):
     wrong = config(folder, **options, identify={"decoder": str(run), "system": "twr"}, seed=2)
     data = read_json(encode(wrong, tmp_path, quiet=True) / "encoding.json")
     assert any("has no system 'twr'" in note for note in data["notes"])
+
+
+def test_an_encoding_model_of_noise_does_not_drown_a_decoder():
+    """Targets that seem to tell something by chance must not have weight beside a decoder that does."""
+    from types import SimpleNamespace
+
+    from neurovis.encode.experiment import Identify
+    from neurovis.encode.identify import _of_others
+
+    rng = np.random.default_rng(0)
+    n, n_targets = 40, 400
+    image = np.array([f"i{i:02d}" for i in range(n)])
+    responses = SimpleNamespace(
+        y=rng.standard_normal((n, n_targets)).astype(np.float32), n_train=0, image=image,
+        constant=np.zeros(n_targets, bool), trial_image=image,
+        rows={"validation": np.arange(n), "train": np.zeros(0, int)},
+    )  # fmt: skip
+    noise = rng.standard_normal((n, n_targets)).astype(np.float32)
+    said = _of_others(Identify(), responses, noise, 40)
+    decoder = np.eye(n) + 0.5 * rng.standard_normal((n, n))
+    first, second = weights([said, decoder], np.arange(n))
+    spread = [np.abs(v - v.mean(1, keepdims=True)).mean() for v in (said, decoder)]
+    assert first * spread[0] < 0.3 * second * spread[1]
+    # which is what happens where the rows that are judged choose the targets themselves
+    quality = [np.corrcoef(noise[:, t], responses.y[:, t])[0, 1] for t in range(n_targets)]
+    use = np.argsort(quality)[-40:]
+    biased = likelihood(responses.y[:, use], noise[:, use], np.eye(40))
+    first, second = weights([biased, decoder], np.arange(n))
+    assert first * np.abs(biased - biased.mean(1, keepdims=True)).mean() > 0.5 * second * spread[1]

@@ -199,3 +199,16 @@ def test_streamed_sums_are_those_of_whole_matrices():
 def test_split_half_refuses_too_few():
     with pytest.raises(NeurovisError, match="three images"):
         ceilings.split_half_ceiling(np.ones((4, 1)), np.array(["a", "a", "b", "b"]))
+
+
+@pytest.mark.parametrize(
+    "n", [np.full(80, 2), np.full(30, 6), np.r_[np.full(60, 2), np.full(10, 8)]]
+)
+def test_one_in_twenty_silent_targets_is_above_the_silent_ceiling(n):
+    rng = np.random.default_rng(0)
+    image = np.repeat([f"i{i:02d}" for i in range(len(n))], n)
+    signal = rng.standard_normal((len(image), 6000)).astype(np.float32)
+    found = ceilings.streamed(lambda rows: signal[rows], image, np.arange(len(image)))
+    repeats = np.full(10, 8)
+    above = ceilings.ncsnr_ceiling(found, repeats) > ceilings.silent_ceiling(found.n, repeats)
+    assert above.mean() == pytest.approx(0.05, abs=0.012)

@@ -141,6 +141,22 @@ def test_content_helps_where_it_was_planted_and_not_elsewhere(world, tmp_path):
     assert abs(gains[0.0]) < 0.02
 
 
+def test_content_is_found_in_noise(world, tmp_path):
+    # by far too few and too noisy images for descent: what is alike for all channels is found nevertheless
+    test, gains = world["image"][320:], {}
+    for gain in (0.0, 0.9):
+        y, clean = respond(world, gain, noise=2.0), respond(world, gain, noise=0.0)
+        kinds = {"factorised": ("maps",), "semantic": ("maps", "about")}
+        r = {}
+        for name, families in kinds.items():
+            readout = make(name, train={"epochs": 0})
+            fitted = readout.fit(problem(world, y, tmp_path, families, name=f"{name}{gain}"))
+            r[name] = pearson(fitted.predict(test), clean[320:]).mean()
+        gains[gain] = r["semantic"] - r["factorised"]
+    assert gains[0.9] > 0.03
+    assert abs(gains[0.0]) < 0.02
+
+
 def test_a_kill_goes_on_to_the_same_weights(world, tmp_path, monkeypatch):
     y = respond(world)
     options = {"train": {"epochs": 3, "patience": 9}, "start": "flat"}
@@ -247,3 +263,45 @@ def test_places_and_windows():
     mask = fields.windows(np.array([[0.0, 0.0]]), np.array([0.5]), 4)
     assert mask.sum() == pytest.approx(1)
     assert mask[0, 5] == pytest.approx(mask[0, 10])
+
+
+def test_windows_are_weighed_by_their_evidence():
+    rng = np.random.default_rng(4)
+    n, side = 40, 4
+    maps = rng.standard_normal((n, 2, side, side)).astype(np.float32)
+    centre = np.array([[-0.5, 0.5], [0.5, 0.5], [0.0, -0.5]])
+    size = np.array([0.3, 0.5, 0.7])
+    masks = fields.windows(centre, size, side)
+    seen = np.einsum("nck,wk->wnc", maps.reshape(n, 2, -1), masks)
+    y = np.stack([seen[0] @ [1, -1] + 0.5 * rng.standard_normal(n), rng.standard_normal(n)], 1)
+    images = np.arange(n)
+    found = fields.search(lambda rows: maps[rows], images, y.astype(np.float32), centre, size)
+    middle = y - y.mean(0)
+    log = np.empty((3, len(fields.PENALTIES), 2))
+    for w, x in enumerate(seen - seen.mean(1, keepdims=True)):
+        unit = np.linalg.eigvalsh(x.T @ x).mean()
+        for p, penalty in enumerate(fields.PENALTIES * unit):
+            # responses are normal, and their variance is what suits them best
+            covariance = np.eye(n) + x @ x.T / penalty
+            power = np.einsum("nt,nm,mt->t", middle, np.linalg.inv(covariance), middle)
+            log[w, p] = -0.5 * np.linalg.slogdet(covariance)[1] - 0.5 * (n - 1) * np.log(power)
+    weight = np.exp(log - log.max((0, 1))).sum(1)
+    weight /= weight.sum(0)
+    np.testing.assert_allclose(found.mean_centre, weight.T @ centre, atol=2e-3)
+    np.testing.assert_allclose(found.mean_size, weight.T @ size, atol=2e-3)
+    away = ((centre - (weight.T @ centre)[:, None]) ** 2).sum(2)
+    np.testing.assert_allclose(found.spread**2, (weight.T * away).sum(1), atol=2e-3)
+    top = log.max(1).argmax(0)
+    np.testing.assert_array_equal(found.centre, centre[top])
+    # what is planted is found, and noise is not thrown about
+    assert found.spread[0] < 0.1 < found.spread[1]
+
+
+def test_what_is_held_out_saw_no_choice(world, tmp_path):
+    """Many targets of noise: predictions of validation rows must not fit them by the choice of penalties."""
+    rng = np.random.default_rng(5)
+    y = rng.standard_normal((320, 3000)).astype(np.float32)
+    fitted = make("ridge").fit(problem(world, y, tmp_path, ("about",), hold=True))
+    said, truth = fitted.held, y[240:]
+    inner = ((said - said.mean(0)) * (truth - truth.mean(0))).sum() / truth.var(0).sum() / 80
+    assert abs(inner) < 1.5e-3

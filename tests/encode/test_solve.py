@@ -115,3 +115,56 @@ def test_refuses_what_cannot_be_solved():
         solve(bands[:1], y, folds(np.arange(100) % 5), np.ones((1, 1)), np.array([0.0, 1.0]))
     with pytest.raises(NeurovisError, match="one to choose by"):
         solve(bands[:1], y, [(np.arange(100), np.zeros(0, int))], np.ones((1, 1)), PENALTIES)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.geomspace(1e-3, 500, 400),
+        np.r_[np.zeros(20), np.geomspace(1e-4, 1e-3, 40), np.full(30, 7.0), np.arange(8.0, 40)],
+        np.r_[np.zeros(3), 5.0],
+        np.zeros(4),
+    ],
+    ids=["falling", "steps", "one", "none"],
+)
+@pytest.mark.parametrize("n", [4, 15])
+def test_penalties_are_mixed_from_few_weightings(value, n):
+    import torch
+
+    value = np.sort(value)
+    penalties = np.logspace(-3, 4, n)
+    parts, mix = module.interpolation(torch.from_numpy(value), torch.from_numpy(penalties))
+    found, number = np.zeros((len(value), n)), 0
+    for columns, weight in parts:
+        rows = mix[number : number + weight.shape[1]].double()
+        found[columns] = (weight.double() @ rows).numpy()
+        number += weight.shape[1]
+    assert number == len(mix)
+    left = value[:, None] / (value[:, None] + penalties)
+    np.testing.assert_allclose(found * value[:, None], left, atol=3e-7)
+    if n == 15 and len(value) == 400:
+        # fewer products than one for each component and penalty
+        assert sum(w.numel() for _, w in parts) < 0.45 * len(value) * n
+
+
+def test_many_penalties_equal_one_after_the_other():
+    bands, y = planted(n=150)
+    part, shares = folds(np.arange(150) % 3), simplex(2, 4, 1.0, 0)
+    many = solve(bands, y, part, shares, np.logspace(-3, 4, 15))
+    alone = [solve(bands, y, part, shares, np.array([p])) for p in np.logspace(-3, 4, 15)]
+    errors = np.stack([one.error for one in alone])
+    np.testing.assert_allclose(many.error, errors.min(0), rtol=1e-5)
+    assert (many.penalty == np.logspace(-3, 4, 15)[errors.argmin(0)]).all()
+
+
+@pytest.mark.parametrize("n", [60, 20], ids=["tall", "wide"])
+def test_penalties_too_small_to_help(n):
+    # the same column twice: no penalty, no inverse
+    bands, y = planted(n)
+    twice = [np.repeat(bands[0][:, :10], 2, 1)]
+    part = folds(np.arange(n) % 2)
+    found = solve(twice, y, part, np.ones((1, 1)), np.array([1e-18]))
+    model = Ridge(alpha=1e-6, solver="svd").fit(twice[0].astype(float), y)
+    np.testing.assert_allclose(
+        twice[0] @ found.coef + found.intercept, model.predict(twice[0]), atol=2e-2
+    )

@@ -139,7 +139,7 @@ def test_from_responses_to_pictures(study, tmp_path):
     assert (picture[0, 0] != picture[0, 1]).any()
     text = page(made, quiet=True)
     assert "Pictures that should drive a region" in text
-    assert "painted from the embedding" in text
+    assert "Painted from the embedding" in text
 
 
 def test_another_width_is_refused(study, tmp_path):

@@ -21,12 +21,12 @@ from neurovis.errors import NeurovisError
 from neurovis.evaluate import evaluate_run
 from neurovis.records import Score, Stimuli
 from neurovis.report import report_run
-from neurovis.report.evoked import flat
 from neurovis.report.headline import sentence
 from neurovis.report.markup import el, share, text
 from neurovis.report.material import Retrieved, read
 from neurovis.report.pictures import examples, order
 from neurovis.report.plots import tick_labels, ticks
+from neurovis.report.scalp import flat
 from neurovis.store import write_json
 
 CONCEPTS = ["red fox", "tabby cat", "oak", "tulip", "tractor", "ferry", "hammer", "saw"]

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from neurovis.config import build, fingerprint
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.records import Stimuli
 from neurovis.store import read_h5, read_json
 from neurovis.world import bold
-from neurovis.world.cortex import MAPS, PATCHES, PICTURE, SMOOTHNESS, make_cortex, smooth
+from neurovis.world.cortex import MAPS, MODULATED, PATCHES, PICTURE, SMOOTHNESS, make_cortex, smooth
 from neurovis.world.features import CENTRES, Features
 from neurovis.world.simulate import Design, simulate
 
@@ -251,3 +252,43 @@ def test_wrong_designs_are_refused_before_anything_is_written(options, sentence,
     assert not (tmp_path / "x").exists()
     assert Design(modality="meg").sfreq == 300
     assert Design(modality="fmri").sfreq is None
+
+
+def test_modulated_maps_answer_to_looks_by_what_is_shown():
+    features = random_features(400)
+    modality = bold.Fmri(voxel_size=9.0, modulated=("V2",))
+    seen = modality.sees(features)
+    early, late = features.stage == "early", features.stage == "late"
+    product = seen.z[:, seen.stage == "modulated"]
+    assert product.shape == (400, early.sum())
+    # the sign is one of two for a whole picture, whatever the feature
+    sign = np.sign(features.z[:, late] @ bold.prototype(bold.NATURAL, late.sum()))
+    expected = features.z[:, early] * sign[:, None]
+    expected = (expected - expected.mean(0)) / expected.std(0)
+    np.testing.assert_allclose(product, expected, atol=1e-4)
+    plain = make_cortex(features, 9.0, seed=0, subject=1)
+    cortex = make_cortex(seen, 9.0, seed=0, subject=1, modulated=modality.modulated)
+    mine = cortex.region == "V2"
+    inside = cortex.weight[:, seen.stage == "modulated"]
+    assert inside[mine].any(1).all()
+    assert not inside[~mine].any()
+    # all other voxels are as they were
+    n = len(features.stage)
+    np.testing.assert_allclose(cortex.weight[~mine][:, :n], plain.weight[~mine], atol=1e-6)
+    # and a linear model of the plain features explains the planted share alone
+    drive = seen.z @ cortex.weight[mine].T
+    drive = drive - drive.mean(0)
+    basis = features.z - features.z.mean(0)
+    fit = basis @ np.linalg.lstsq(basis, drive, rcond=None)[0]
+    share = 1 - ((drive - fit) ** 2).sum(0) / (drive**2).sum(0)
+    free = 1 - MODULATED * (1 - basis.shape[1] / 400)  # chance correlations of 400 pictures
+    assert abs(share.mean() - free) < 0.05
+
+
+def test_what_is_not_modulated_is_what_it_was():
+    made = [Design(modality={"name": "fmri", **some}) for some in ({}, {"modulated": []}, {"modulated": ["V2"]})]  # fmt: skip
+    assert fingerprint(made[0]) == fingerprint(made[1]) != fingerprint(made[2])
+    features = random_features()
+    assert bold.Fmri().sees(features) is features
+    with pytest.raises(UsageError, match="did you mean 'V3'"):
+        build(Design, {"modality": {"name": "fmri", "modulated": ["V33"]}})

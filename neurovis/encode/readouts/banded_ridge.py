@@ -16,7 +16,7 @@ import numpy as np
 import pydantic
 
 from neurovis.encode.readouts.base import Fitted, Problem, Readout
-from neurovis.encode.solve import folds_of, learn, simplex, solve
+from neurovis.encode.solve import Solution, folds_of, learn, simplex, solve
 
 
 class BandedRidge(Readout, name="banded_ridge"):
@@ -96,14 +96,27 @@ class BandedRidge(Readout, name="banded_ridge"):
         tensors["intercept"] = torch.from_numpy(found.intercept)
         held = None
         if problem.hold and len(problem.held):
-            train = problem.train
-            coef, intercept = learn(
-                [b[train] for b in bands], problem.y[train], found, problem.device
-            )
-            held = np.concatenate([b[problem.held] for b in bands], 1) @ coef + intercept
+            held = self._held(problem, bands, found)
         return Fitted(
             predict, parts, per_target, tensors, held, gradient if len(sources) == 1 else None
         )
+
+    def _held(self, problem: Problem, bands: list[np.ndarray], found: Solution) -> np.ndarray:
+        """What is said of validation rows by weights, shares and penalties that did not see them.
+
+        Penalties that were chosen on the very rows would make thousands of targets look a little better.
+        """
+        train = problem.train
+        some, y = [b[train] for b in bands], problem.y[train]
+        n_folds = min(6, len(np.unique(problem.concept[train])))
+        if n_folds > 1:
+            fold = folds_of(problem.concept[train], n_folds, self.seed)[:1]
+            penalties = np.logspace(self.log10_low, self.log10_high, self.n_penalties)
+            inner = solve(some, y, fold, self._shares(len(bands)), penalties, problem.device, problem.quiet)  # fmt: skip
+            coef, intercept = inner.coef, inner.intercept
+        else:
+            coef, intercept = learn(some, y, found, problem.device)
+        return np.concatenate([b[problem.held] for b in bands], 1) @ coef + intercept
 
     def _shares(self, n_bands: int) -> np.ndarray:
         return simplex(n_bands, self.n_draws, self.concentration, self.seed)

@@ -83,7 +83,7 @@ class MapReadout(Readout):
         torch.manual_seed(problem.seed)
         width = sum(len(scale.mean) for scale in scalings)
         n_channels, side = reader.n_channels, source.side
-        module = None
+        module, found = None, None
         if core:
             network = core.build(n_channels)
             n_channels, side = core.width(), _side(network, n_channels, side)
@@ -109,8 +109,11 @@ class MapReadout(Readout):
             "response.mean": torch.from_numpy(mean),
             "response.spread": torch.from_numpy(spread),
         }
-        head = module.readout if core else module
-        return Fitted(predict, None, self.describe(head), tensors)
+        described = self.describe(module.readout if core else module)
+        if found is not None and not self.train.epochs:
+            described |= {"field_centre": found.mean_centre, "field_size": found.mean_size}
+            described["field_spread"] = found.spread
+        return Fitted(predict, None, described, tensors)
 
     def train_module(
         self, module: Any, problem: Problem, inputs: Any, y: np.ndarray, varies: np.ndarray

@@ -2,7 +2,8 @@
 
 Comes in: maps, and a vector of the picture's content. Goes out: the factorised readout, in which the content
 gives every target an affine warp of its window and an affine change of each channel it sees. It starts
-as the factorised readout, which is trained first: what it gains over that is the content's doing.
+as the factorised readout, which is trained first: what it gains over that is the content's doing. What content
+does to all channels alike is then found in closed form, as descent loses it in noise, and descent goes on.
 
 Reference: Saha, Chadha & Khosla, arXiv 2410.14031 (there content is a frozen ResNet-50 trained on ImageNet;
 sizes of hidden layers are ours: unverified). Warps: Jaderberg et al. 2015, arXiv 1506.02025.
@@ -16,11 +17,15 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from neurovis.encode.descent import descend
-from neurovis.encode.fields import Fields
+from neurovis.encode.descent import descend, says
+from neurovis.encode.features import components
+from neurovis.encode.fields import PENALTIES, Fields
 from neurovis.encode.readouts.base import Problem
 from neurovis.encode.readouts.factorised import middles, start
 from neurovis.encode.readouts.maps import NAME, MapReadout
+
+SLOPE = 0.3
+"""Of the hidden units that stand for components of the content at first."""
 
 
 class Semantic(MapReadout, name="semantic"):
@@ -105,4 +110,101 @@ class Semantic(MapReadout, name="semantic"):
         first = replace(problem, name=f"{problem.name}-factorised")
         module = descend(module, first, self.train, inputs, y, varies)
         head.modulated = True
+        self.begin_content(module, head, problem, inputs, y)
         return descend(module, problem, self.train, inputs, y, varies)
+
+    def begin_content(
+        self, module: Any, head: Any, problem: Problem, inputs: Any, y: np.ndarray
+    ) -> None:
+        """Start from what content does to all channels of a target alike, and adds to it.
+
+        Both are linear in principal components of the content: Bayesian regression of what the factorised
+        readout leaves, its penalties and nothing at all weighed by their evidence. Kept where
+        validation images are predicted better, all targets together.
+        """
+        import torch
+
+        def said(rows: np.ndarray, modulated: bool) -> np.ndarray:
+            head.modulated = modulated
+            found = says(module, problem.image[rows], inputs, self.train.batch_size)
+            return np.concatenate(list(found))
+
+        train, held = problem.train, problem.held
+        if not len(held):
+            return
+        plain = said(train, False)
+        about = np.concatenate(
+            [inputs(problem.image[train[i : i + 512]])[1] for i in range(0, len(train), 512)]
+        ).astype(np.float64)
+        middle = about.mean(0)
+        n = min(self.n_hidden, about.shape[1], len(train) - 1)
+        axes = components(about - middle, n)
+        axes /= ((about - middle) @ axes.T).std(0).clip(1e-9)[:, None]
+        z = (about - middle) @ axes.T
+        bias = head.bias.detach().cpu().numpy()
+        driven = plain - bias
+        weight, offset = _alike(z, driven, y[train] - plain)
+        before = {k: v.detach().clone() for k, v in head.state_dict().items()}
+        n_targets, n_channels = head.weight.shape
+        with torch.no_grad():
+            first, place = head.hidden[0], head.weight.device
+            put = lambda values: torch.from_numpy(values.astype(np.float32)).to(place)  # noqa: E731
+            # so little that tanh is nearly straight
+            first.weight[:n] = put(SLOPE * axes)
+            first.bias[:n] = put(-SLOPE * axes @ middle)
+            add, gain = put(weight[:, :n] / SLOPE), put(weight[:, n:] / SLOPE)
+            head.gain.weight.view(n_targets, n_channels, -1)[:, :, :n] = gain[:, None]
+            share = head.weight / head.weight.square().sum(1, keepdim=True).clamp(min=1e-12)
+            head.shift.weight.view(n_targets, n_channels, -1)[:, :, :n] = (
+                add[:, None] * share[:, :, None]
+            )
+            head.bias += put(offset)
+        errors = [float(((said(held, m) - y[held] - d) ** 2).mean()) for m, d in ((False, offset), (True, 0.0))]  # fmt: skip
+        if errors[1] >= errors[0]:
+            head.load_state_dict(before)
+        head.modulated = True
+
+
+def _alike(z: np.ndarray, driven: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What content adds to each target and how it changes its gain.
+
+    Parameters
+    ----------
+    z : array (image, component)
+    driven : array (image, target)
+        What the plain readout says, without its bias.
+    left : array (image, target)
+        What it leaves of the responses.
+
+    Returns
+    -------
+    weight : array (target, 2 x component)
+        Of `z`, and of `z` times `driven`.
+    offset : array (target,)
+    """
+    n, n_components = z.shape
+    weight = np.zeros((driven.shape[1], 2 * n_components))
+    offset = np.zeros(driven.shape[1])
+    for target in range(driven.shape[1]):
+        x = np.concatenate([z, z * driven[:, target, None]], 1).astype(np.float64)
+        # both parts count alike, however strongly the target is driven
+        scale = np.repeat(np.sqrt((x**2).mean(0).reshape(2, -1).mean(1)).clip(1e-9), n_components)
+        x /= scale
+        mean = x.mean(0)
+        x -= mean
+        y = left[:, target] - left[:, target].mean(dtype=np.float64)
+        value, vector = np.linalg.eigh(x.T @ x)
+        value = value.clip(0)
+        along = vector.T @ (x.T @ y)
+        power = float(y @ y)
+        logs, found = [-0.5 * (n - 1) * np.log(max(power, 1e-30))], [np.zeros_like(value)]
+        for penalty in PENALTIES * (value.mean() or 1.0):
+            unexplained = power - (along**2 / (value + penalty)).sum()
+            log = -0.5 * (n - 1) * np.log(max(unexplained, 1e-30))
+            logs.append(log - 0.5 * np.log1p(value / penalty).sum())
+            found.append(vector @ (along / (value + penalty)))
+        share = np.exp(np.array(logs) - max(logs))
+        coef = (share / share.sum()) @ np.stack(found)
+        weight[target] = coef / scale
+        offset[target] = left[:, target].mean() - mean @ coef
+    return weight, offset

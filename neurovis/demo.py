@@ -35,8 +35,13 @@ EXPERIMENT: dict[str, Any] = {
 }
 """The experiment of ``neurovis demo``, also written to ``OUT/demo-MODALITY.yaml``."""
 
-GENERATE: dict[str, Any] = {"generator": "world", "low": "world:vae", "samples": 2}
-"""How ``neurovis demo`` paints what was seen."""
+GENERATE: dict[str, Any] = {
+    "generator": {"name": "world", "steps": 14},
+    "low": "world:vae",
+    "samples": 4,
+    "words": ["world:clip_text", "world:clip_text+caption"],
+}
+"""How ``neurovis demo`` paints what was seen, and says it in words."""
 
 BY_MODALITY: dict[str, dict[str, Any]] = {
     # thousands of voxels, one sample each, neighbours alike; on validation images the smoothness is

@@ -36,7 +36,7 @@ from neurovis.store import atomic
 
 DIM, SIDE = 256, 8
 WIDTHS = (128, 160)
-STEPS, BATCH, LR, DECAY, SEED = 4000, 64, 6e-4, 0.01, 0
+STEPS, BATCH, LR, DECAY, SEED = 14_000, 64, 6e-4, 0.01, 0
 N_USED = 190
 """Exemplars of each concept."""
 NO_EMBEDDING, NO_ROUGH = 0.1, 0.5

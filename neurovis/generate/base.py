@@ -80,10 +80,10 @@ class Painter:
         Raises
         ------
         NeurovisError
-            If vectors have another width or are NaN, or rows and seeds differ in number.
+            If vectors have another width or are NaN, rough pictures are none, or rows differ in number.
         """
         vector = np.asarray(cue.vector)
-        if vector.ndim != 2 or vector.shape[1] != self.width:
+        if vector.ndim != 2 or vector.shape[1] != self.width or not len(vector):
             raise NeurovisError(
                 f"generator: expected embeddings (row, dim={self.width}), found {vector.shape}; give those "
                 "of the encoder that it takes, or choose another generator."
@@ -100,6 +100,12 @@ class Painter:
                 raise NeurovisError(
                     f"generator: expected {name} for {len(vector)} rows, found {len(value)}; give one each."
                 )
+        low = cue.low
+        if low is not None and (low.ndim != 4 or low.shape[3] != 3 or low.dtype != np.uint8):
+            raise NeurovisError(
+                f"generator: expected rough pictures (row, height, width, 3) uint8, found {low.shape} "
+                f"{low.dtype}; give pictures of that form."
+            )
         if np.shape(seeds) != (len(vector),):
             raise NeurovisError(
                 f"generator: expected a seed for each of {len(vector)} rows, found {np.shape(seeds)}; give "

@@ -260,7 +260,7 @@ class Published(Generator):
         self._place(pipe, device)
 
         def paint(cue: Cue, seeds: np.ndarray) -> np.ndarray:
-            self.refuse(cue, seeds, width)
+            self.refuse(cue)
             out = []
             for rows in self._batches(len(cue)):
                 noise = [torch.Generator().manual_seed(int(seed)) for seed in seeds[rows]]
@@ -290,47 +290,20 @@ class Published(Generator):
 
     # ---- parts of this
 
-    def refuse(self, cue: Cue, seeds: np.ndarray, width: int) -> None:
-        """Refuse what cannot be painted.
+    def refuse(self, cue: Cue) -> None:
+        """Refuse what would have no effect.
 
         Raises
         ------
-        NeurovisError
-            If shapes do not fit, an embedding is no number, or the cue holds what has no effect.
+        UsageError
+            If the cue holds a rough picture or words that are not looked at.
         """
-        name, n = self.component, len(cue.vector)
-        shape = np.shape(cue.vector)
-        if len(shape) != 2 or shape[1] != width or n == 0:
-            raise NeurovisError(
-                f"{name}: expected embeddings (row, dim={width}), found {shape}; decode towards "
-                f"{self.takes}."
+        if cue.low is not None and not self.starts_from_low:
+            raise UsageError(
+                f"{self.component}: starts from noise alone; leave the low-level stage out."
             )
-        wrong = ~np.isfinite(cue.vector).all(axis=1)
-        if wrong.any():
-            raise NeurovisError(
-                f"{name}: expected numbers, found an embedding that is none in row "
-                f"{int(wrong.argmax())}, {int(wrong.sum())} rows in all; mend the model that made it."
-            )
-        if np.shape(seeds) != (n,):
-            raise NeurovisError(
-                f"{name}: expected a seed for each of {n} rows, found {np.shape(seeds)}; give as many."
-            )
-        if cue.low is not None:
-            low = np.shape(cue.low)
-            if not self.starts_from_low:
-                raise UsageError(f"{name}: starts from noise alone; leave the low-level stage out.")
-            if len(low) != 4 or low[0] != n or low[3] != 3 or cue.low.dtype != np.uint8:
-                raise NeurovisError(
-                    f"{name}: expected rough pictures ({n}, height, width, 3) uint8, found {low} "
-                    f"{cue.low.dtype}; give pictures of that form."
-                )
-        if cue.text is not None:
-            if not self.reads_text:
-                raise UsageError(f"{name}: is told no words; leave captions out.")
-            if len(cue.text) != n:
-                raise NeurovisError(
-                    f"{name}: expected words for each of {n} rows, found {len(cue.text)}; give as many."
-                )
+        if cue.text is not None and not self.reads_text:
+            raise UsageError(f"{self.component}: is told no words; leave words out.")
 
     def folder(self, one: Weights, source: str) -> Path:
         """Where a repository's files are."""

@@ -80,6 +80,13 @@ def test_it_refuses_what_does_not_fit(built):
             painter(Cue(vector), seeds)
     with pytest.raises(NeurovisError, match="a seed for each of 5"):
         painter(cue, seeds[1:])
+    with pytest.raises(NeurovisError, match="expected embeddings"):
+        painter(Cue(cue.vector[:0]), seeds[:0])
+    for low in (np.zeros((FEW, 8, 8), np.uint8), np.zeros((FEW, 8, 8, 3), np.float32)):
+        with pytest.raises(NeurovisError, match="expected rough pictures"):
+            painter(Cue(cue.vector, low), seeds)
+    with pytest.raises(NeurovisError, match="expected text for 5 rows, found 1"):
+        painter(Cue(cue.vector, text=("one",)), seeds)
     low = np.zeros((2, 8, 8, 3), np.uint8)
     with pytest.raises(NeurovisError, match="expected low for 5 rows, found 2"):
         painter(Cue(cue.vector, low), seeds)

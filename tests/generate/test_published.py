@@ -325,37 +325,15 @@ def test_parameters_are_those_of_the_architecture_at_full_size(name):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_cues_that_do_not_fit_are_refused(name, options, painters):
+def test_what_would_have_no_effect_is_refused(name, options, painters):
     painter, config = painters[name], resolve(Generator, options[name])
     good, seeds = vectors(painter.width), np.arange(N)
-    wrong = good.copy()
-    wrong[1, 0] = np.nan
-    with pytest.raises(
-        NeurovisError, match=r"found an embedding that is none in row 1, 1 rows in all"
-    ):
-        painter.paint(Cue(wrong), seeds)
-    with pytest.raises(
-        NeurovisError, match=rf"expected embeddings \(row, dim={painter.width}\), found"
-    ):
-        painter.paint(Cue(good[:, :-1]), seeds)
-    with pytest.raises(NeurovisError, match="expected embeddings"):
-        painter.paint(Cue(good[:0]), seeds[:0])
-    with pytest.raises(NeurovisError, match="expected a seed for each of 3 rows"):
-        painter.paint(Cue(good), seeds[:2])
-    if config.starts_from_low:
-        with pytest.raises(NeurovisError, match="expected rough pictures"):
-            painter.paint(Cue(good, rough()[:2]), seeds)
-        with pytest.raises(NeurovisError, match="expected rough pictures"):
-            painter.paint(Cue(good, rough().astype(np.float32)), seeds)
-    else:
+    if not config.starts_from_low:
         with pytest.raises(UsageError, match="starts from noise alone"):
-            painter.paint(Cue(good, rough()), seeds)
-    if config.reads_text:
-        with pytest.raises(NeurovisError, match="expected words for each of 3 rows"):
-            painter.paint(Cue(good, text=("one",)), seeds)
-    else:
+            painter(Cue(good, rough()), seeds)
+    if not config.reads_text:
         with pytest.raises(UsageError, match="is told no words"):
-            painter.paint(Cue(good, text=("a",) * N), seeds)
+            painter(Cue(good, text=("a",) * N), seeds)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

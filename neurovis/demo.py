@@ -36,9 +36,9 @@ EXPERIMENT: dict[str, Any] = {
 """The experiment of ``neurovis demo``, also written to ``OUT/demo-MODALITY.yaml``."""
 
 GENERATE: dict[str, Any] = {
-    "generator": {"name": "world", "steps": 14},
+    "generator": {"name": "world", "steps": 8},
     "low": "world:vae",
-    "samples": 4,
+    "samples": 8,
     "words": ["world:clip_text", "world:clip_text+caption"],
 }
 """How ``neurovis demo`` paints what was seen, and says it in words."""

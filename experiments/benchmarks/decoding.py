@@ -73,13 +73,25 @@ PAPERS: dict[str, dict[str, Any]] = {
 }
 
 
+N_STEPS, N_TRAIN = 2000, 1800
+"""Batches that published recipes train on, and images of each subject beside validation: papers' epochs are of eight
+times as many images, and as many epochs of these would be no training."""
+
+
+def epochs_of(train: dict[str, Any]) -> int:
+    """As many epochs as `N_STEPS` batches take."""
+    n = N_TRAIN * (2 if train["average"] == "none" else 1)
+    return -(-N_STEPS // max(1, n // train["batch_size"]))
+
+
 def recipe(name: str, epochs: int | None, small: bool = False) -> dict[str, Any]:
     """An experiment without its data: the default, or a paper's with the default's target."""
     targets = {k: {**v, **({"components": 16} if small else {})} for k, v in TARGETS.items()}
     if name == "default":
         return {**EXPERIMENT, "name": "default", "targets": targets}
     made = {"version": 1, "name": name, "targets": targets, **ONE, **PAPERS[name]}
-    return {**made, "train": {"epochs": epochs or 50, **made["train"]}}
+    epochs = epochs or epochs_of(made["train"])
+    return {**made, "train": {"epochs": epochs, "patience": max(10, epochs // 5), **made["train"]}}
 
 
 SMALL = {"n_train_concepts": 12, "n_exemplars": 10, "n_test": 12, "test_repeats": 4, "n_runs": 2}
@@ -133,7 +145,11 @@ def main() -> None:
     parser.add_argument("--modality", nargs="+", default=list(LEVELS), choices=LEVELS)
     parser.add_argument("--level", nargs="+", default=["low", "middle", "high"])
     parser.add_argument("--recipe", nargs="+", default=["default", *PAPERS])
-    parser.add_argument("--epochs", type=int, help="of the published recipes (default 50 at most)")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        help=f"of the published recipes (default: as many as {N_STEPS} batches take)",
+    )
     parser.add_argument("--n-subjects", type=int, default=4)
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument(

@@ -24,7 +24,7 @@ from neurovis.report.sections import groups
 
 EXAMPLES = 3
 LARGE = 4
-SAMPLES = 10
+SAMPLES = 4
 PAIRS = 2000
 MOST_CHIPS = 16
 BUDGET = 8_500_000
@@ -204,6 +204,8 @@ def _intro(material: Material, painted: Painted, ranked: Ranking) -> Markup:
     )
     if brain.shape[1] > 1:
         words += f", {brain.shape[1]} samples each"
+        if brain.shape[1] > SAMPLES:
+            words += f" of which {SAMPLES} are shown"
         if brain.agreement is not None:
             words += ", in the order of their agreement with the decoded embedding, which knows nothing of "
             words += "the seen picture"

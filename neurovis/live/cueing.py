@@ -20,7 +20,8 @@ from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.generate.artefact import FILE, FORMAT
 from neurovis.generate.base import Cue, Generator
 from neurovis.generate.low_level import invertible, rough
-from neurovis.generate.prior import Prior, Tensors
+from neurovis.generate.prior import Prior
+from neurovis.generate.regression import Tensors
 from neurovis.images import encoder
 from neurovis.norms import Norms, read_norms
 from neurovis.spaces import Space

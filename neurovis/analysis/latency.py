@@ -88,28 +88,6 @@ def corrected(value: np.ndarray, null: np.ndarray) -> np.ndarray:
     return (1 + (most[:, None] >= np.asarray(value)[None]).sum(0)) / (1 + len(most))
 
 
-def as_score(power: np.ndarray, best: float) -> np.ndarray:
-    """The 2-way score that goes with a response's power, which rises sooner and falls later than it does.
-
-    Parameters
-    ----------
-    power : array (window,)
-        Share of the largest.
-    best : float
-        Score where it is largest.
-
-    Returns
-    -------
-    array (window,)
-        As d' is the root of power: ``Phi(Phi^-1(best) sqrt(power))``. Chance in every window where `best` is
-        no better.
-    """
-    from scipy.stats import norm
-
-    most = norm.ppf(np.clip(best, 0.5, 0.999))
-    return norm.cdf(most * np.sqrt(np.maximum(power, 0)))
-
-
 def times_of(
     curve: np.ndarray, times: np.ndarray, above: float, chance: float
 ) -> dict[str, float | None]:

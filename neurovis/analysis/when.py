@@ -238,13 +238,12 @@ def _summary(
         "width": config.width,
         "curves": curves,
         "general": general,
-        "planted": _planted(config, recordings, layout, asked.get("sliding"), curves, quiet),
+        "planted": _planted(config, recordings, layout, asked.get("sliding"), quiet),
         "method": f"threshold: maximum over windows of {config.n_permutations} permutations of the test "
         f"images' labels, {100 * config.level:g} % per level (Nichols & Holmes 2002, "
         "doi:10.1002/hbm.1058); rise and fall: half of the largest excess over chance (Kiesel et al. "
         "2008, doi:10.1111/j.1469-8986.2007.00618.x); intervals: 95 %, bootstrap over images; control: "
-        f"mean of {config.n_shuffles} ridge regressions fitted to shuffled images; planted: latencies of "
-        "the score that goes with the response's power, as high as the best window's",
+        f"mean of {config.n_shuffles} ridge regressions fitted to shuffled images",
     }
     return about, arrays
 
@@ -368,12 +367,7 @@ def _general(
 
 
 def _planted(
-    config: When,
-    recordings: Recordings,
-    layout: Layout,
-    some: list | None,
-    curves: list[dict[str, Any]],
-    quiet: bool,
+    config: When, recordings: Recordings, layout: Layout, some: list | None, quiet: bool
 ) -> list[dict[str, Any]]:
     """Latencies of the planted responses to each level in the same windows; empty without a truth."""
     from neurovis.analysis.truth import planted
@@ -390,10 +384,7 @@ def _planted(
             curve = np.array([one[start:stop].mean() for start, stop in some])
             # the share of the largest, so that numbers stay readable in any unit
             curve = curve / (curve.max() or 1.0)
-            wanted = {"kind": "sliding", "level": name, "subject": who, "control": False}
-            (mine,) = (c for c in curves if all(c[k] == v for k, v in wanted.items()))
-            score = latency.as_score(curve, max(w[0]["value"] for w in mine["scores"]))
-            lags = latency.times_of(score, times, 0.5, 0.5)
+            lags = latency.times_of(curve, times, 0.0, 0.0)
             out.append(
                 {
                     "level": name,

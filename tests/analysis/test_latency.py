@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurovis.analysis.latency import as_score, corrected, latencies, threshold, times_of
+from neurovis.analysis.latency import corrected, latencies, threshold, times_of
 from neurovis.errors import NeurovisError
 
 TIMES = np.arange(-0.1, 0.5, 0.01)
@@ -91,20 +91,3 @@ def test_a_latency_that_few_draws_have_gets_no_interval():
 def test_a_null_that_says_nothing_is_refused(null, said):
     with pytest.raises(NeurovisError, match=said):
         threshold(null)
-
-
-def test_power_becomes_the_score_of_comparing_two():
-    rng = np.random.default_rng(0)
-    power, strength = np.array([0.0, 0.1, 0.25, 0.5, 1.0]), 2.0
-    true = strength * np.sqrt(power) + rng.standard_normal((200_000, 5))
-    score = (true > rng.standard_normal((200_000, 5))).mean(0)
-    assert np.allclose(as_score(power, score[-1]), score, atol=0.005)
-    assert (as_score(power, 0.45) == 0.5).all()
-    # half of the score is there before half of the power
-    times = np.linspace(0, 0.4, 401)
-    power = np.exp(-(((times - 0.2) / 0.05) ** 2))
-    by_power = times_of(power, times, 0.0, 0.0)
-    by_score = times_of(as_score(power, 0.9), times, 0.5, 0.5)
-    assert by_score["peak"] == by_power["peak"] == pytest.approx(0.2)
-    assert by_score["rise"] < by_power["rise"] - 0.01
-    assert by_score["fall"] > by_power["fall"] + 0.01

@@ -226,12 +226,13 @@ class Telling:
 
     def _words(self, vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What text towers say of each system's embeddings: the nearest caption, the nearest concepts."""
-        out = {}
+        out, together = {}, np.concatenate(list(vectors.values()))
+        ends = np.cumsum([len(vector) for vector in vectors.values()])[:-1]
         for name in self.words:
-            tower = reader(name)
-            for system, vector in vectors.items():
-                said = words(vector, tower, self.run.stimuli, self.run.split.train)
-                out |= {f"{system}/{column}": value for column, value in said.items()}
+            # all systems at once: texts are read once
+            said = words(together, reader(name), self.run.stimuli, self.run.split.train)
+            for column, value in said.items():
+                out |= {f"{s}/{column}": part for s, part in zip(vectors, np.split(value, ends))}
         return out
 
     # ---- the low-level stage -------------------------------------------------------------------

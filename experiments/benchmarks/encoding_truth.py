@@ -163,15 +163,20 @@ def share(found: np.ndarray) -> str:
     return f"{100 * found.mean():.0f} %" if len(found) else "–"
 
 
-def fmri(folder: Path, small: bool) -> None:
-    """Families, fields and what content changes."""
-    raw = simulated(folder, "fmri", small)
+def by_family(raw: Path, folder: Path) -> tuple[Path, dict[str, Any], Path]:
+    """Prepared trials, what was planted in them, and banded ridge on all families."""
     whole = prepare(resolve(Dataset, "synthetic"), raw, folder, quiet=True)
-    known = truth(whole)
     made = fitted(
         "families", whole, folder, features=families(whole, folder),
         readouts={"ridge": {"name": "banded_ridge"}},
     )  # fmt: skip
+    return whole, truth(whole), made
+
+
+def fmri(folder: Path, small: bool) -> None:
+    """Families, fields and what content changes."""
+    raw = simulated(folder, "fmri", small)
+    whole, known, made = by_family(raw, folder)
     won, best, told = winners(made, known)
     use = known["ceiling"] > CEILING
     apart = np.median(np.abs(told - known["ceiling"]))
@@ -245,13 +250,7 @@ def _content(raw: Path, folder: Path, small: bool) -> None:
 
 def meg(folder: Path, small: bool) -> None:
     """The family that drives each sensor at each time."""
-    raw = simulated(folder, "meg", small)
-    whole = prepare(resolve(Dataset, "synthetic"), raw, folder, quiet=True)
-    known = truth(whole)
-    made = fitted(
-        "families", whole, folder, features=families(whole, folder),
-        readouts={"ridge": {"name": "banded_ridge"}},
-    )  # fmt: skip
+    _, known, made = by_family(simulated(folder, "meg", small), folder)
     won, best, told = winners(made, known)
     (times,) = arrays(made, ["times"])
     use, planted = known["ceiling"] > CEILING, known["strength"].argmax(0)

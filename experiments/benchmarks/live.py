@@ -6,7 +6,7 @@ beside; one reads the page's events as a browser does. Prints the whole way and 
 plays an hour at 20 times real speed instead and counts what was lost; ``--drops N`` takes the streams away N
 times at random and compares what was decided with what could be.
 
-    OMP_NUM_THREADS=1 python -m experiments.benchmarks.live --epochs 1000 --out /tmp/live
+    OMP_NUM_THREADS=1 python -m experiments.benchmarks.live --epochs 1000
 """
 
 from __future__ import annotations

@@ -61,8 +61,7 @@ class Drawings:
 
     def at(self, concept: np.ndarray, exemplar: np.ndarray) -> np.ndarray:
         """Pictures (image, 3, 64, 64) float32 in 0..1."""
-        stack = np.stack([self.picture[c][e] for c, e in zip(concept, exemplar)])
-        return stack.transpose(0, 3, 1, 2) / np.float32(255)
+        return _at(self.picture, concept, exemplar)
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,12 @@ class Kin:
 
     def at(self, family: np.ndarray, number: np.ndarray) -> np.ndarray:
         """Pictures (image, 3, 64, 64) float32 in 0..1."""
-        stack = np.stack([self.picture[f][n] for f, n in zip(family, number)])
-        return stack.transpose(0, 3, 1, 2) / np.float32(255)
+        return _at(self.picture, family, number)
+
+
+def _at(picture: list[np.ndarray], which: np.ndarray, number: np.ndarray) -> np.ndarray:
+    stack = np.stack([picture[w][n] for w, n in zip(which, number)])
+    return stack.transpose(0, 3, 1, 2) / np.float32(255)
 
 
 def draw_kin(folder: Path, n_jobs: int = 2) -> Kin:

@@ -260,5 +260,5 @@ def _peaks(curve: np.ndarray, most: int = 5) -> list[int]:
 
 
 def _png(values: np.ndarray, spot: np.ndarray, edge: float, limit: float) -> Markup:
-    data = base64.b64encode(topography(values, spot, edge, limit)).decode()
+    data = base64.b64encode(topography(values, spot, edge, -limit, limit)).decode()
     return Markup(f"data:image/png;base64,{data}")

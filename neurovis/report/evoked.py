@@ -159,7 +159,7 @@ def _maps(one: Evoked, signal: np.ndarray, position: np.ndarray, peaks: list[int
     scale, unit = _readable(one.unit, limit)
     figures = []
     for peak in peaks:
-        data = base64.b64encode(topography(signal[known, peak], spot, edge, limit)).decode()
+        data = base64.b64encode(topography(signal[known, peak], spot, edge, -limit, limit)).decode()
         when = f"{1000 * one.times[peak]:.0f} ms"
         image = el("img", src=Markup(f"data:image/png;base64,{data}"), width="150", height="150",
                    alt=f"Map of the scalp of subject {one.subject} at {when}")  # fmt: skip

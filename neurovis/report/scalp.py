@@ -37,8 +37,8 @@ def flat(position: np.ndarray) -> tuple[np.ndarray, float]:
     ), radius * np.pi / 2
 
 
-def topography(values: np.ndarray, spot: np.ndarray, edge: float, limit: float) -> bytes:
-    """A map of the scalp as a PNG with nothing behind it, red above 0 and blue below.
+def topography(values: np.ndarray, spot: np.ndarray, edge: float, low: float, high: float) -> bytes:
+    """A map of the scalp as a PNG with nothing behind it; red above 0 and blue below where there are both.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def topography(values: np.ndarray, spot: np.ndarray, edge: float, limit: float) 
         From `flat`.
     edge : float, m
         Radius of the disc.
-    limit : float
-        Value of the strongest red.
+    low, high : float
+        Values of the ends of the colours.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -58,8 +58,9 @@ def topography(values: np.ndarray, spot: np.ndarray, edge: float, limit: float) 
     FigureCanvasAgg(figure)
     axes: Any = figure.add_axes((0.02, 0.02, 0.96, 0.96))
     plot_topomap(
-        values, spot, axes=axes, sphere=(0, 0, 0, edge), vlim=(-limit, limit), cmap="RdBu_r", show=False,
-        contours=0, sensors=False, extrapolate="head", res=96,
+        values, spot, axes=axes, sphere=(0, 0, 0, edge), vlim=(low, max(high, low + 1e-9)),
+        cmap="RdBu_r" if low < 0 else "viridis", show=False, contours=0, sensors=False,
+        extrapolate="head", res=96,
     )  # fmt: skip
     for line in axes.lines:
         line.set(color="#8a939d", linewidth=1.1)

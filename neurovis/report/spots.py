@@ -18,7 +18,7 @@ from neurovis.report.markup import THIN, Markup, el, number, percent, plural
 from neurovis.report.material import VoxelFacts
 from neurovis.report.plots import Axes, Mark, Series, dots, tick_labels, ticks
 from neurovis.report.qc_fmri import mosaic
-from neurovis.report.scalp import flat
+from neurovis.report.scalp import flat, topography
 from neurovis.report.sections import table
 
 MAPS = {
@@ -259,25 +259,9 @@ def _voxels(one: Analysed, subject: str) -> VoxelFacts | None:
 
 def _head(values: np.ndarray, position: np.ndarray, low: float, high: float) -> bytes:
     """A map of the head as a PNG with nothing behind it."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from mne.viz import plot_topomap
-
     spot, edge = flat(position)
     edge = max(edge, 1.02 * float(np.linalg.norm(spot, axis=1).max()))
-    figure = Figure(figsize=(2.2, 2.2), dpi=110)
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_axes((0.02, 0.02, 0.96, 0.96))
-    plot_topomap(
-        values, spot, axes=axes, sphere=(0, 0, 0, edge), vlim=(low, max(high, low + 1e-9)),
-        cmap="RdBu_r" if low < 0 else "viridis", show=False, contours=0, sensors=False,
-        extrapolate="head", res=96,
-    )  # fmt: skip
-    for line in axes.lines:
-        line.set(color="#8a939d", linewidth=1.1)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", transparent=True, metadata={"Software": None})
-    return data.getvalue()
+    return topography(values, spot, edge, low, high)
 
 
 def _slices(picture: np.ndarray, aspect: float, low: float, high: float) -> bytes:

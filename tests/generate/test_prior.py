@@ -307,7 +307,9 @@ def test_guidance_keeps_the_length_and_moves_towards_what_is_said():
         )
         for k, v in said.items()
     }
-    assert cosine[0.0] < 0.5 < min(cosine[1.0], cosine[4.0])
+    # without the brain nothing of it is said; with it all the way, so that guidance cannot add to the direction
+    assert cosine[0.0] < 0.2
+    assert min(cosine[1.0], cosine[4.0]) > 0.9
 
 
 def test_a_killed_training_goes_on_as_if_undisturbed(tmp_path, monkeypatch):
@@ -382,7 +384,7 @@ def test_rough_pictures_are_those_of_the_vectors_that_are_decoded():
     made = rough(pixels, tensors, (true @ way)[:5])
     assert made.shape == (5, 4, 4, 3)
     expected = pixels.pictures(true[:5].astype(np.float32)).astype(int)
-    assert np.abs(made - expected).mean() < 6  # of 255: a ridge shrinks a little
+    assert np.abs(made - expected).max() <= 3
     back = fit_low(Known(true, plain=(np.eye(48), np.zeros(48))))
     np.testing.assert_array_equal(rough(pixels, back, true[:5]), expected)
 
@@ -412,7 +414,7 @@ def test_noise_between_repeats_is_that_of_single_trials():
 def test_a_map_for_means_of_more_trials_is_the_one_that_such_means_teach():
     """Fitted to single trials and told of their noise, against fitted to means of 12."""
     rng = np.random.default_rng(1)
-    n, dim = 4000, 4
+    n, dim = 100_000, 4  # so many that their own chance does not blur what is compared
     true, mix = rng.standard_normal((n, dim)), rng.standard_normal((dim, dim))
     noise = np.array([2.0, 1.0, 0.5, 3.0])
     single = true @ mix + noise * rng.standard_normal((n, dim))
@@ -426,8 +428,7 @@ def test_a_map_for_means_of_more_trials_is_the_one_that_such_means_teach():
     told_more, _ = regress(Known(true, single, true, image, excess=excess, **more))
     goal_more, _ = regress(Known(true, mean, true, image, **more))
     far = lambda tensors: np.abs(tensors["weight"] - goal["weight"]).max()  # noqa: E731
-    # the penalty is the one that single trials choose
-    assert far(told) < 0.7 * far(plain)
+    assert far(told) < 0.15 * far(plain)
     plain_more, _ = regress(Known(true, single, true, image, **more))
-    near = np.abs(told_more["weight"] - goal_more["weight"]).mean()
-    assert near < 0.5 * np.abs(plain_more["weight"] - goal_more["weight"]).mean()
+    far = lambda tensors: np.abs(tensors["weight"] - goal_more["weight"]).max()  # noqa: E731
+    assert far(told_more) < 0.15 * far(plain_more)

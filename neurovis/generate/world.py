@@ -97,7 +97,11 @@ def read_unet(device: Any) -> tuple[Any, Any]:
     folder = shipped("diffusion", WEIGHTS)
     try:
         unet = UNet2DConditionModel.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, torch_dtype=torch.float32
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            torch_dtype=torch.float32,
+            low_cpu_mem_usage=False,  # which would ask for accelerate
         )
         schedule = DDIMScheduler.from_pretrained(folder, local_files_only=True)
     except load_errors() as error:

@@ -269,7 +269,11 @@ def read_vae(device: str = "auto") -> Vae:
     folder = shipped("vae", VAE_FILE)
     try:
         model = AutoencoderDC.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, torch_dtype=torch.float32
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            torch_dtype=torch.float32,
+            low_cpu_mem_usage=False,  # which would ask for accelerate
         )
         about = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
     except load_errors() as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from neurovis.errors import NeurovisError, UsageError
@@ -178,3 +179,27 @@ def test_latents_of_another_width_are_refused():
 def test_wrong_names_are_refused(name, said):
     with pytest.raises(UsageError, match=said):
         encoder(name)
+
+
+def test_networks_are_loaded_without_a_word_where_accelerate_is_not_installed(monkeypatch):
+    """It is an extra's; a demo should not ask for it six times."""
+    import logging
+
+    from diffusers.models import modeling_utils
+
+    from neurovis.generate.world import read_unet
+
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    monkeypatch.setattr(modeling_utils, "is_accelerate_available", lambda: False)
+    log = logging.getLogger("diffusers")
+    log.addHandler(handler)
+    try:
+        for read, what in ((read_unet, torch.device("cpu")), (networks.read_vae, "cpu")):
+            read.cache_clear()
+            read(what)
+            read.cache_clear()
+    finally:
+        log.removeHandler(handler)
+    assert said == []

@@ -5,9 +5,9 @@
 
 Simulates four people who see 2,000 training pictures twice and 200 test pictures of other concepts twelve times, at
 signal-to-noise ratios at which the informed observer names about 8, 30 and 70 % of single trials, and prints
-one table. Every recipe is trained on the same trials and scored on the same rows; a published recipe is its
-tower, loss and training as `experiments` has them, aimed at the same pictures' features, since no published
-encoder knows these drawings. What is complete in the folder is not done again.
+one table. Every recipe is trained on the same trials and scored on the same rows; a published recipe is its YAML
+in `experiments`, aimed at the default's features of the pictures, since no published encoder knows these drawings,
+with batches and epochs cut to so few pictures. What is complete in the folder is not done again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from neurovis.config import build, resolve
+from neurovis.config import build, load_yaml, resolve
 from neurovis.datasets import Dataset, load_datasets
 from neurovis.demo import EXPERIMENT
 from neurovis.evaluate import evaluate_run, read_scores
@@ -37,61 +37,34 @@ LEVELS = {
 TARGETS = EXPERIMENT["targets"]
 SLOWER = {"kernel": 10, "pool": 20, "stride": 2}
 """100, 204 and 20 ms, as published for 250 Hz, at the 100 Hz of these trials."""
-ONE = {"projection": "none", "control": "none", "subjects": "single"}
-PAPERS: dict[str, dict[str, Any]] = {
-    # arXiv 2310.19812: single trials, lr 3e-4, batches of 128
-    "conv": {
-        "brain": {"name": "conv"},
-        "loss": {"name": "clip_mse", "weight": 0.75},
-        "train": {"average": "none", "lr": 3e-4, "batch_size": 128, "weight_decay": 0.0},
-    },
-    # arXiv 2403.07721: single trials, lr 3e-4
-    "atm": {
-        "brain": {"name": "atm", **SLOWER},
-        "loss": {"name": "clip"},
-        "train": {"average": "none", "lr": 3e-4, "batch_size": 256, "weight_decay": 0.01},
-    },
-    # arXiv 2308.13234: repeats averaged, lr 2e-4, batches of 1000
-    "nice": {
-        "brain": {"name": "nice", **SLOWER},
-        "loss": {"name": "clip", "learn_temperature": False},
-        "train": {"average": "all", "lr": 2e-4, "batch_size": 1000, "weight_decay": 0.0},
-    },
-    # arXiv 2503.04207, without blur: repeats averaged, lr 1e-4, batches of 1024
-    "ubp": {
-        "brain": {"name": "ubp"},
-        "loss": {"name": "clip"},
-        "train": {"average": "all", "lr": 1e-4, "batch_size": 1024, "weight_decay": 1e-4},
-    },
-    # arXiv 2601.21948: as above, with linear maps on both sides
-    "shallow-alignment": {
-        "brain": {"name": "ubp"},
-        "projection": "linear",
-        "loss": {"name": "clip"},
-        "train": {"average": "all", "lr": 1e-4, "batch_size": 1024, "weight_decay": 1e-4},
-    },
+PAPERS: dict[str, tuple[str, dict[str, int]]] = {
+    "conv": ("benchetrit2024/dinov2", {}),
+    "atm": ("atm2024/clean", SLOWER),
+    "nice": ("nice2024/eeg", SLOWER),
+    "ubp": ("ubp2025/clean", {}),
+    "shallow-alignment": ("shallow_alignment2026/clean", {}),
 }
+"""Recipes in `experiments`, and what of their towers follows the sampling rate."""
+BATCH, N_STEPS, N_TRAIN = 128, 1000, 1800
+"""Rows of a batch, batches that a tower sees at most, and images of each subject beside validation. Published batches
+of 1,000 are a sixteenth of the images there; the same share of these is 112."""
 
 
-N_STEPS, N_TRAIN = 2000, 1800
-"""Batches that published recipes train on, and images of each subject beside validation: papers' epochs are of eight
-times as many images, and as many epochs of these would be no training."""
-
-
-def epochs_of(train: dict[str, Any]) -> int:
-    """As many epochs as `N_STEPS` batches take."""
-    n = N_TRAIN * (2 if train["average"] == "none" else 1)
-    return -(-N_STEPS // max(1, n // train["batch_size"]))
-
-
-def recipe(name: str, epochs: int | None, small: bool = False) -> dict[str, Any]:
+def recipe(name: str, n_subjects: int, epochs: int | None, small: bool = False) -> dict[str, Any]:
     """An experiment without its data: the default, or a paper's with the default's target."""
     targets = {k: {**v, **({"components": 16} if small else {})} for k, v in TARGETS.items()}
     if name == "default":
         return {**EXPERIMENT, "name": "default", "targets": targets}
-    made = {"version": 1, "name": name, "targets": targets, **ONE, **PAPERS[name]}
-    epochs = epochs or epochs_of(made["train"])
-    return {**made, "train": {"epochs": epochs, "patience": max(10, epochs // 5), **made["train"]}}
+    file, tower = PAPERS[name]
+    made = load_yaml(Path(__file__).parents[1] / f"{file}.yaml")
+    brain, train = made["brain"], made["train"]
+    if tower:
+        made["brain"] = {**(brain if isinstance(brain, dict) else {"name": brain}), **tower}
+    rows = N_TRAIN * (2 if train["average"] == "none" else 1)
+    rows *= n_subjects if made["subjects"] == "joint" else 1
+    most = epochs or max(1, N_STEPS * BATCH // rows)
+    train = {**train, "epochs": min(most, train["epochs"]), "batch_size": BATCH}
+    return {**made, "name": name, "targets": targets, "train": train, "control": "none"}
 
 
 SMALL = {"n_train_concepts": 12, "n_exemplars": 10, "n_test": 12, "test_repeats": 4, "n_runs": 2}
@@ -148,7 +121,7 @@ def main() -> None:
     parser.add_argument(
         "--epochs",
         type=int,
-        help=f"of the published recipes (default: as many as {N_STEPS} batches take)",
+        help=f"of the published recipes (default: theirs, up to {N_STEPS} batches)",
     )
     parser.add_argument("--n-subjects", type=int, default=4)
     parser.add_argument("--n-jobs", type=int, default=2)
@@ -167,7 +140,7 @@ def main() -> None:
                 data = prepared(folder, modality, level, options.n_jobs, **design)
                 for number, name in enumerate(options.recipe):
                     content = {
-                        **recipe(name, options.epochs, options.small),
+                        **recipe(name, options.n_subjects, options.epochs, options.small),
                         "data": {"path": data.as_posix()},
                     }
                     run = train(build(Experiment, content), data.parents[1], quiet=True)

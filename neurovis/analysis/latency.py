@@ -1,11 +1,15 @@
 """Latencies of a curve of scores: significant, half-maximal and peak times, with bootstrap intervals.
 
-Comes in: the credit of every test row in every window, and what permuted labels score. Goes out: a
+Comes in: the two-way credit of every test row in every window, and what permuted labels score. Goes out: a
 threshold that holds for all windows at once, and times with intervals. Images are resampled, so that
 an interval says how the latency would vary with other images, not with other people.
 
+Fractions of the peak are those of d' squared, not of the score: the former follows the power of what signals
+carry, the latter is bent (and saturates), so that its half is reached earlier the better the decoder is.
+
 References: maximum statistic: Nichols & Holmes 2002, doi:10.1002/hbm.1058; fractional peaks instead of
-thresholds, which move with the noise: Kiesel et al. 2008, doi:10.1111/j.1469-8986.2007.00618.x.
+thresholds, which move with the noise: Kiesel et al. 2008, doi:10.1111/j.1469-8986.2007.00618.x; d' of a
+choice between two: Green & Swets 1966, Signal Detection Theory and Psychophysics.
 """
 
 from __future__ import annotations
@@ -31,9 +35,9 @@ class Latency:
     Parameters
     ----------
     name : str
-        ``onset``, ``offset``: first and last window above the threshold; ``rise``, ``fall``: where the
-        score reaches half of its largest excess over chance, before and after the peak; ``middle``:
-        halfway between these; ``peak``; ``most``: where 95 % of that excess are reached.
+        ``onset``, ``offset``: first and last window above the threshold; ``rise``, ``fall``: where
+        d' squared reaches half of its largest value, before and after the peak; ``middle``: halfway
+        between these; ``peak``; ``most``: where 95 % of that value are reached.
     value, low, high : float or None, s
         95 % interval; None where there is none.
     found : float
@@ -88,8 +92,26 @@ def corrected(value: np.ndarray, null: np.ndarray) -> np.ndarray:
     return (1 + (most[:, None] >= np.asarray(value)[None]).sum(0)) / (1 + len(most))
 
 
+def power(score: np.ndarray) -> np.ndarray:
+    """d' squared of two-way scores: proportional to the power of a response in noise.
+
+    Parameters
+    ----------
+    score : array
+        Share of comparisons won; 1/2 is chance.
+
+    Returns
+    -------
+    array
+        ``2 Phi^-1(score)^2``; 0 at chance and below. Scores above 0.999 count as that.
+    """
+    from scipy.stats import norm
+
+    return 2 * norm.ppf(np.clip(score, 0.5, 0.999)) ** 2
+
+
 def times_of(
-    curve: np.ndarray, times: np.ndarray, above: float, chance: float
+    curve: np.ndarray, strength: np.ndarray, times: np.ndarray, above: float
 ) -> dict[str, float | None]:
     """Latencies of one curve.
 
@@ -97,10 +119,11 @@ def times_of(
     ----------
     curve : array (window,)
         Higher is better.
+    strength : array (window,)
+        Rises with `curve`, 0 where there is nothing: what fractions are of.
     times : array (window,), s
     above : float
         Threshold of `onset` and `offset`.
-    chance : float
 
     Returns
     -------
@@ -112,14 +135,13 @@ def times_of(
     if not len(over):
         return dict.fromkeys(names)
     peak = int(curve.argmax())
-    excess = curve - chance
     found: dict[str, float | None] = {
         "onset": float(times[over[0]]),
         "offset": float(times[over[-1]]),
         "peak": float(times[peak]),
-        "rise": _crossing(excess, times, peak, HALF, -1),
-        "fall": _crossing(excess, times, peak, HALF, 1),
-        "most": _crossing(excess, times, peak, MOST, -1),
+        "rise": _crossing(strength, times, peak, HALF, -1),
+        "fall": _crossing(strength, times, peak, HALF, 1),
+        "most": _crossing(strength, times, peak, MOST, -1),
     }
     both = found["rise"] is not None and found["fall"] is not None
     found["middle"] = (found["rise"] + found["fall"]) / 2 if both else None
@@ -127,12 +149,12 @@ def times_of(
 
 
 def _crossing(
-    excess: np.ndarray, times: np.ndarray, peak: int, share: float, way: int
+    strength: np.ndarray, times: np.ndarray, peak: int, share: float, way: int
 ) -> float | None:
     """Where a share of the peak is crossed, walking from it; between windows by a straight line."""
-    wanted, i = share * excess[peak], peak
-    while 0 <= i + way < len(excess):
-        here, there = excess[i], excess[i + way]
+    wanted, i = share * strength[peak], peak
+    while 0 <= i + way < len(strength):
+        here, there = strength[i], strength[i + way]
         if there < wanted:
             part = (here - wanted) / (here - there)
             return float(times[i] + part * (times[i + way] - times[i]))
@@ -145,7 +167,6 @@ def latencies(
     item: np.ndarray,
     times: np.ndarray,
     above: float,
-    chance: float,
     names: tuple[str, ...] = ("onset", "rise", "peak", "middle", "fall", "offset"),
     n_draws: int = statistics.N_DRAWS,
 ) -> list[Latency]:
@@ -154,10 +175,11 @@ def latencies(
     Parameters
     ----------
     credit : array (row, window)
+        Two-way.
     item : array of int (row,)
         Image of each row, 0 to n_items - 1.
     times : array (window,), s
-    above, chance : float
+    above : float
     names : tuple of str
     n_draws : int
 
@@ -167,8 +189,9 @@ def latencies(
     """
     counts = statistics.resample_counts(int(item.max()) + 1, n_draws)
     draws = statistics.bootstrap_mean(credit, item, counts)
-    whole = times_of(credit.mean(0), times, above, chance)
-    drawn = [times_of(draw, times, above, chance) for draw in draws]
+    mean = credit.mean(0)
+    whole = times_of(mean, power(mean), times, above)
+    drawn = [times_of(*pair, times, above) for pair in zip(draws, power(draws))]
     out = []
     for name in names:
         known = np.array([d[name] for d in drawn if d[name] is not None], float)

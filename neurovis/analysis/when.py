@@ -241,8 +241,8 @@ def _summary(
         "planted": _planted(config, recordings, layout, asked.get("sliding"), quiet),
         "method": f"threshold: maximum over windows of {config.n_permutations} permutations of the test "
         f"images' labels, {100 * config.level:g} % per level (Nichols & Holmes 2002, "
-        "doi:10.1002/hbm.1058); rise and fall: half of the largest excess over chance (Kiesel et al. "
-        "2008, doi:10.1111/j.1469-8986.2007.00618.x); intervals: 95 %, bootstrap over images; control: "
+        "doi:10.1002/hbm.1058); rise and fall: half of the largest d' squared (Kiesel et al. 2008, "
+        "doi:10.1111/j.1469-8986.2007.00618.x), which follows the power of responses; intervals: 95 %, bootstrap over images; control: "
         f"mean of {config.n_shuffles} ridge regressions fitted to shuffled images",
     }
     return about, arrays
@@ -296,9 +296,9 @@ def _curves(
         )
         rows = np.concatenate([layout.rows[s, "test"] for s in members])
         item = np.unique(rows, return_inverse=True)[1]
-        above, chance = latency.threshold(null, config.level), METRICS[0].chance(n)
+        above = latency.threshold(null, config.level)
         names = GROWN if about["kind"] == "growing" else SLID
-        lags = latency.latencies(credit, item, times, above, chance, names, config.n_bootstrap)
+        lags = latency.latencies(credit, item, times, above, names, config.n_bootstrap)
         p = latency.corrected(credit.mean(0), null)
         out.append(
             {
@@ -384,7 +384,7 @@ def _planted(
             curve = np.array([one[start:stop].mean() for start, stop in some])
             # the share of the largest, so that numbers stay readable in any unit
             curve = curve / (curve.max() or 1.0)
-            lags = latency.times_of(curve, times, 0.0, 0.0)
+            lags = latency.times_of(curve, curve, times, 0.0)
             out.append(
                 {
                     "level": name,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
-from neurovis.analysis.latency import corrected, latencies, threshold, times_of
+from neurovis.analysis.latency import corrected, latencies, power, threshold, times_of
 from neurovis.errors import NeurovisError
 
 TIMES = np.arange(-0.1, 0.5, 0.01)
@@ -36,7 +37,7 @@ def test_noise_passes_in_five_per_cent_of_studies():
 
 def test_latencies_of_a_triangle():
     curve = 0.5 + 0.4 * np.clip(1 - np.abs(TIMES - 0.2) / 0.1, 0, None)
-    found = times_of(curve, TIMES, 0.6, 0.5)
+    found = times_of(curve, curve - 0.5, TIMES, 0.6)
     # above 0.6: within 75 ms of the peak, in windows of 10 ms
     assert found["onset"] == pytest.approx(0.13)
     assert found["offset"] == pytest.approx(0.27)
@@ -48,21 +49,39 @@ def test_latencies_of_a_triangle():
 
 
 def test_a_flat_curve_has_no_latency_and_a_curve_that_ends_high_no_fall():
-    assert set(times_of(np.full(len(TIMES), 0.5), TIMES, 0.55, 0.5).values()) == {None}
-    rising = times_of(np.linspace(0.5, 0.9, len(TIMES)), TIMES, 0.6, 0.5)
+    flat, line = np.full(len(TIMES), 0.5), np.linspace(0.5, 0.9, len(TIMES))
+    assert set(times_of(flat, flat - 0.5, TIMES, 0.55).values()) == {None}
+    rising = times_of(line, line - 0.5, TIMES, 0.6)
     assert rising["fall"] is None
     assert rising["middle"] is None
     assert rising["rise"] == pytest.approx((TIMES[0] + TIMES[-1]) / 2)
 
 
+def test_power_is_that_of_the_response():
+    rng = np.random.default_rng(0)
+    course = np.array([0.0, 0.1, 0.25, 0.5, 1.0])
+    true = 2.0 * np.sqrt(course) + rng.standard_normal((400_000, 5))
+    score = (true > rng.standard_normal((400_000, 5))).mean(0)
+    np.testing.assert_allclose(power(score), 4.0 * course, atol=0.05)
+    assert (power(np.array([0.0, 0.3, 0.5])) == 0).all()
+    assert np.isfinite(power(np.array([1.0])))
+    # how good a decoder is does not move where half of the power is reached
+    course = np.exp(-0.5 * ((TIMES - 0.15) / 0.03) ** 2)
+    for best in (0.5, 1.5, 3.0):
+        score = norm.cdf(best * np.sqrt(course / 2))
+        found = times_of(score, power(score), TIMES, 0.51)
+        assert found["rise"] == pytest.approx(0.15 - 0.03 * np.sqrt(2 * np.log(2)), abs=0.001)
+
+
 def test_intervals_hold_what_was_planted():
     rng = np.random.default_rng(1)
-    course = 0.2 * np.exp(-0.5 * ((TIMES - 0.15) / 0.03) ** 2)
-    credit = 0.5 + course + 0.12 * rng.standard_normal((150, len(TIMES)))
+    course = np.exp(-0.5 * ((TIMES - 0.15) / 0.03) ** 2)
+    score = norm.cdf(2.0 * np.sqrt(course) / np.sqrt(2))  # d' of 2 at the peak
+    credit = score + 0.12 * rng.standard_normal((150, len(TIMES)))
     half = 0.03 * np.sqrt(2 * np.log(2))
     found = {
         one.name: one
-        for one in latencies(np.repeat(credit, 2, 0), np.repeat(range(150), 2), TIMES, 0.58, 0.5)
+        for one in latencies(np.repeat(credit, 2, 0), np.repeat(range(150), 2), TIMES, 0.58)
     }
     for name, value in (("peak", 0.15), ("rise", 0.15 - half), ("fall", 0.15 + half)):
         one = found[name]
@@ -76,7 +95,7 @@ def test_a_latency_that_few_draws_have_gets_no_interval():
     rng = np.random.default_rng(2)
     credit = 0.5 + 0.2 * rng.standard_normal((40, len(TIMES)))
     credit -= credit.mean(0) - 0.5  # the mean is flat
-    found = latencies(credit, np.arange(40), TIMES, 0.9, 0.5)
+    found = latencies(credit, np.arange(40), TIMES, 0.9)
     assert all(one.value is None and one.low is None and one.high is None for one in found)
 
 

@@ -288,8 +288,12 @@ class _Loop:
         elif isinstance(item, Said):
             if item.state:
                 self._state = (item.state, SAID.get(item.state, item.state))
-            at = self.engine.clock.n / self.engine.facts.sfreq if self.engine else 0.0
-            self._out(Note(item.text, "stream", at))
+            self._out(Note(item.text, "stream", self._seconds))
+
+    @property
+    def _seconds(self) -> float:
+        """Signal so far, s."""
+        return self.engine.clock.n / self.engine.facts.sfreq if self.engine else 0.0
 
     def _connect(self, facts: Facts) -> None:
         if self.engine is not None:
@@ -324,16 +328,14 @@ class _Loop:
         self.decoder, expected = self.calibration.fit()
         write(self.recorder.folder, self.decoder, 60 * self.options.calibrate, expected)
         self.expected = str(expected)
-        engine = self.engine
-        self._out(Note(self.expected, "start", engine.clock.n / engine.facts.sfreq))
+        self._out(Note(self.expected, "start", self._seconds))
         return self.decoder
 
     def _over(self) -> bool:
         """Whether to stop listening."""
         options, replay = self.options, self.replay
         if replay is None:
-            told = self.engine.clock.n / self.engine.facts.sfreq if self.engine else 0.0
-            return bool(options.duration) and told >= options.duration
+            return bool(options.duration) and self._seconds >= options.duration
         if replay.error:
             return True
         if replay.sent is None:
@@ -403,8 +405,8 @@ class _Loop:
 
     def _painting(self, text: str) -> None:
         """A word of the lane's thread."""
-        self.page.publish("note", {"text": text, "at": 0.0})
-        say(text, self.quiet)
+        self.page.publish("note", {"text": text, "at": self._seconds})
+        say(f"{self._seconds:7.1f} s  {text}", self.quiet)
 
     def _written(self, name: str, at: float) -> None:
         """A decision stands on a browser's socket; the first one counts."""

@@ -18,13 +18,15 @@ function show(box, image, label, hit) {
   box.classList.toggle("hit", Boolean(hit));
   if (box.dataset.image === image) return;
   box.dataset.image = image;
-  const name = () => box.replaceChildren(el("span", label));
-  if (!image) { box.replaceChildren(); return; }
+  box.replaceChildren();
+  if (!image) return;
+  // what comes late, or is not there, must not stand beside a newer label
+  const put = (made) => { if (box.dataset.image === image) box.replaceChildren(made); };
   const picture = new Image();
   picture.alt = label;
-  picture.onerror = name;
+  picture.onload = () => put(picture);
+  picture.onerror = () => put(el("span", label));
   picture.src = "picture/" + encodeURIComponent(image);
-  box.replaceChildren(picture);
 }
 
 function rankedRow(list, number) {

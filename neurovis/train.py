@@ -266,6 +266,13 @@ def fit(setup: Setup, system: str, shuffle: bool = False) -> Any:
             f"found {options.batch_size}, {options.micro_batch} and {fewest} training items; use "
             "fewer processes."
         )
+    apart = min((len(set(images[mine])) for mine in sides if len(mine)), default=0)
+    if experiment.loss.compares and min(apart, options.batch_size) < 2:
+        raise NeurovisError(
+            f"train.batch_size, loss {experiment.loss.component}: compares images within a batch, expected "
+            f"two or more, found batches of {options.batch_size} and {apart} training images; use larger "
+            "batches, or a regression loss."
+        )
     if not held and judge != "nothing":
         raise NeurovisError(
             f"split{setup.fold}.json: {judge} is empty, expected at least one {split.unit}; "

@@ -494,6 +494,19 @@ def test_an_empty_validation_side_is_refused(tmp_path):
         train.main(experiment(folder), tmp_path, quiet=True)
 
 
+@pytest.mark.parametrize("loss", ["clip", "sigmoid", "clip_mse"])
+def test_batches_without_negatives_are_refused(loss, planted, tmp_path):
+    alone = experiment(planted, loss=loss, train={"batch_size": 1, "epochs": 1})
+    with pytest.raises(NeurovisError, match=f"batch_size, loss {loss}: .* found batches of 1"):
+        train.main(alone, tmp_path, quiet=True)
+
+
+def test_regression_learns_from_single_rows(planted, tmp_path):
+    alone = experiment(planted, loss="mse", train={"batch_size": 1, "epochs": 1})
+    log = (train.main(alone, tmp_path, quiet=True) / "log.csv").read_text()
+    assert ",nan" not in log
+
+
 def test_a_folder_that_is_not_finished_is_refused(tmp_path):
     folder = write_prepared(tmp_path / "p", n_train=12, n_test=3)
     (folder / "provenance.json").unlink()

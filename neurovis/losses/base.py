@@ -27,6 +27,8 @@ class Loss(Family, family="losses"):
     """Whether `mix` asks for mixed signals."""
     takes_mixed: ClassVar[bool] = False
     """Whether it is defined for mixed signals."""
+    compares: ClassVar[bool] = True
+    """Whether rows are compared with those of other images: a batch then holds two or more."""
 
     @property
     def spread(self) -> bool:

@@ -36,6 +36,10 @@ class Combined(Loss):
         return all(part.takes_mixed for part, _ in self.weighted)
 
     @property
+    def compares(self) -> bool:
+        return any(part.compares for part, _ in self.weighted)
+
+    @property
     def spread(self) -> bool:
         return any(part.spread for part, _ in self.weighted)
 

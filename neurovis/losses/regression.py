@@ -17,6 +17,7 @@ class Mse(Loss, name="mse"):
     """Mean squared error over target dimensions."""
 
     takes_mixed: ClassVar[bool] = True
+    compares: ClassVar[bool] = False
 
     def build(self) -> Any:
         """Build the torch module."""
@@ -29,6 +30,7 @@ class Cosine(Loss, name="cosine"):
     """One minus the cosine similarity."""
 
     takes_mixed: ClassVar[bool] = True
+    compares: ClassVar[bool] = False
 
     def build(self) -> Any:
         """Build the torch module."""

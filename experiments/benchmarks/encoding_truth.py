@@ -11,8 +11,9 @@ drive the simulation, by stage, so that they can say what was planted; readouts 
 
 Targets count where the true ceiling of mean test responses is above 0.1: the correlation with the noiseless
 response, which the simulation knows; of the ceilings that repeats tell it is told how far they are from it.
-"Limit" is how often the right family wins by the very same test responses where each family's predictions
-are the best that noiseless training responses could teach. What is complete in the folder is not done again.
+The family of a target is that under which training responses are likeliest. Beside it: how often the planted one
+predicts test responses best, and how often it would ("limit") if each family's predictions were the best that
+noiseless training responses could teach. What is complete in the folder is not done again.
 """
 
 from __future__ import annotations
@@ -151,11 +152,11 @@ def _spread(found: np.ndarray, trials: Any, bad: np.ndarray) -> np.ndarray:
     return found.reshape(len(found), -1)
 
 
-def winners(made: Path, known: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which family wins each target, by models and at best; and ceilings as repeats tell them."""
+def winners(made: Path, known: dict[str, np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Which family wins each target: by evidence, by test responses, and by these at best; and ceilings."""
     names = [f"systems/ridge@{stage}/pearson" for stage in STAGES]
-    *r, ceiling = arrays(made, [*names, "ceiling/ncsnr"])
-    return np.argmax(r, 0), known["limit"].argmax(0), ceiling
+    *r, family, ceiling = arrays(made, [*names, "best/ridge/family", "ceiling/ncsnr"])
+    return [family, np.argmax(r, 0), known["limit"].argmax(0)], ceiling
 
 
 def share(found: np.ndarray) -> str:
@@ -177,7 +178,7 @@ def fmri(folder: Path, small: bool) -> None:
     """Families, fields and what content changes."""
     raw = simulated(folder, "fmri", small)
     whole, known, made = by_family(raw, folder)
-    won, best, told = winners(made, known)
+    won, told = winners(made, known)
     use = known["ceiling"] > CEILING
     apart = np.median(np.abs(told - known["ceiling"]))
     print(f"voxels above a true ceiling of {CEILING}: {use.sum()} of {len(use)}; ceilings that repeats tell are "
@@ -192,19 +193,28 @@ def fmri(folder: Path, small: bool) -> None:
     true = _centres(whole, names)
     away, middle = np.linalg.norm(4 * centre - true, axis=1), np.linalg.norm(true, axis=1)
     rows = [
-        ("region", "planted", "voxels", "family right", "limit", "field off by", "middle off by")
+        (
+            "region",
+            "planted",
+            "voxels",
+            "family right",
+            "by test",
+            "limit",
+            "field off by",
+            "middle off by",
+        )
     ]
-    right = np.zeros((2, 0), bool)
+    right = np.zeros((len(won), 0), bool)
     for region, (shares, _) in RESPONSES.items():
         (member,) = arrays(made, [f"region/{region}"])
         mine, planted = use & member.astype(bool), int(np.argmax(shares))
-        both = np.stack([won[mine] == planted, best[mine] == planted])
-        right = np.concatenate([right, both], 1)
+        here = np.stack([one[mine] == planted for one in won])
+        right = np.concatenate([right, here], 1)
         off = [f"{np.median(x[mine]):.2f}°" if region in MAPS and mine.any() else "–" for x in (away, middle)]  # fmt: skip
-        rows.append((region, STAGES[planted], str(mine.sum()), share(both[0]), share(both[1]), *off))  # fmt: skip
+        rows.append((region, STAGES[planted], str(mine.sum()), *map(share, here), *off))  # fmt: skip
     mine = use & np.isfinite(middle)
     off = [f"{np.median(x[mine]):.2f}°" if mine.any() else "–" for x in (away, middle)]
-    rows.append(("all", "", str(use.sum()), share(right[0]), share(right[1]), *off))
+    rows.append(("all", "", str(use.sum()), *map(share, right), *off))
     table(rows)
     if mine.any():
         sure = mine & (spread <= np.median(spread[mine]))
@@ -251,21 +261,23 @@ def _content(raw: Path, folder: Path, small: bool) -> None:
 def meg(folder: Path, small: bool) -> None:
     """The family that drives each sensor at each time."""
     _, known, made = by_family(simulated(folder, "meg", small), folder)
-    won, best, told = winners(made, known)
+    won, told = winners(made, known)
     (times,) = arrays(made, ["times"])
     use, planted = known["ceiling"] > CEILING, known["strength"].argmax(0)
     apart = np.median(np.abs(told - known["ceiling"]))
     print(f"sensors at times above a true ceiling of {CEILING}: {use.sum()} of {len(use)}; ceilings that repeats "
           f"tell are off by {apart:.3f} (median)")  # fmt: skip
     when = np.arange(len(use)) % len(times)
-    rows = [("ms", "sensors", *(f"{s} planted" for s in STAGES), "family right", "limit")]
+    rows = [
+        ("ms", "sensors", *(f"{s} planted" for s in STAGES), "family right", "by test", "limit")
+    ]
     for low in range(0, 600, 100):
         mine = use & (times[when] >= low / 1000) & (times[when] < (low + 100) / 1000)
         shares = [share(planted[mine] == k) for k in range(len(STAGES))]
-        rows.append((f"{low} to {low + 100}", str(mine.sum()), *shares, share((won == planted)[mine]),
-                     share((best == planted)[mine])))  # fmt: skip
-    rows.append(("all", str(use.sum()), *(share(planted[use] == k) for k in range(len(STAGES))),
-                 share((won == planted)[use]), share((best == planted)[use])))  # fmt: skip
+        right = [share((one == planted)[mine]) for one in won]
+        rows.append((f"{low} to {low + 100}", str(mine.sum()), *shares, *right))
+    shares = [share(planted[use] == k) for k in range(len(STAGES))]
+    rows.append(("all", str(use.sum()), *shares, *(share((one == planted)[use]) for one in won)))
     table(rows)
 
 

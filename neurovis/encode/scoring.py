@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from neurovis.encode import scores
+from neurovis.encode.evidence import likeliest
 from neurovis.encode.experiment import Scoring
 from neurovis.encode.responses import Responses
 from neurovis.metrics.statistics import interval, resample_counts
@@ -189,7 +190,11 @@ def score(
             singles.setdefault(system.readout, []).append((system, r, draws))
     for readout, several in singles.items():
         if len(several) > 1:
-            winner, sure = scores.best([r for _, r, _ in several], [d for _, _, d in several])
+            evidence = [said[s].per_target.get("log_evidence") for s, _, _ in several]
+            if all(one is not None for one in evidence):
+                winner, sure = likeliest(evidence)
+            else:
+                winner, sure = scores.best([r for _, r, _ in several], [d for _, _, d in several])
             arrays |= {f"best/{readout}/family": winner, f"best/{readout}/share": sure}
     arrays |= _parts(said, arrays)
     arrays["n_averaged"] = responses.repeats

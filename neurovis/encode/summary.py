@@ -22,7 +22,8 @@ def summary(experiment: Encode, responses: Responses, scored: Scored) -> dict[st
     dict
         ``ceilings`` (group: definition: quartiles over targets that vary), ``partition`` (readout:
         group: part: mean over scored targets), ``fields`` (system: group: medians over scored
-        targets), ``best`` (readout: group: share of scored targets per family).
+        targets), ``best`` (readout: group: share of scored targets per family, ``by`` the ``evidence`` of
+        the images that were learned from or by ``test`` images).
     """
     arrays, groups = scored.arrays, responses.groups()
     keep, varies = arrays["chosen"], ~arrays["constant"]
@@ -50,10 +51,12 @@ def summary(experiment: Encode, responses: Responses, scored: Scored) -> dict[st
             continue
         families, sure = experiment.families_of(readout), arrays[f"best/{readout}/share"]
         out["best"][readout] = {}
+        by = "evidence" if f"systems/{readout}@{families[0]}/log_evidence" in arrays else "test"
         for group, member in inside.items():
             count = np.bincount(winner[member], minlength=len(families)) / member.sum()
             out["best"][readout][group] = {
                 "n": int(member.sum()),
+                "by": by,
                 "sure": float(np.median(sure[member])),
                 "share": dict(zip(families, map(float, count))),
             }

@@ -27,6 +27,7 @@ LOOK = 1.5  # s; liblsl asks other ports of this machine after half a second
 SILENT = 1.5  # s without a sample after which the stream is looked for anew
 QUIET = 2.0  # s without a marker, which may be no more than a pause
 FIND = 30.0  # s that a stream is looked for at the start
+CONNECT = 5.0  # s for a stream that answers to be opened
 OPEN = 15.0  # s for an open stream to describe itself
 GONE = 120.0  # s that a stream that is gone is waited for
 
@@ -149,16 +150,18 @@ class _Inlet:
         """Open a stream in place of what was open; False where it is gone."""
         inlet = lsl().StreamInlet(found, max_buffered=360, recover=False)
         try:
-            inlet.open_stream(timeout=2.0)
-            info = inlet.get_sinfo(
-                timeout=OPEN
-            )  # long, as its sender takes it for one that listens
+            inlet.open_stream(timeout=CONNECT)
+            # long, as its sender takes it for one that listens; markers say what they are, and those that
+            # came meanwhile would be lost if their sender went again
+            info = found if self.kind == "Markers" else inlet.get_sinfo(timeout=OPEN)
         except (RuntimeError, TimeoutError):
             close(inlet)
             return False
-        self.lose()
-        self.inlet, self.info, self.name = inlet, info, info.name
+        before, self.inlet, self.info, self.name = self.inlet, inlet, info, info.name
         self.came()
+        if before is not None:
+            # takes long where the sender has not said that it is gone; the next sample does not wait for it
+            threading.Thread(target=close, args=(before,), name="closing", daemon=True).start()
         return True
 
     def came(self) -> None:

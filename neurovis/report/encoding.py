@@ -260,6 +260,15 @@ def _mark(score: Score, style: str) -> Mark:
     return Mark(style, score.value, score.low, score.high, f"{value(score)} {span(score)}")
 
 
+CHOSEN = {
+    "evidence": "Share of scored targets that each family explains best: under it their responses to training "
+    "images are likeliest (marginal likelihood, doi:10.1162/neco.1992.4.3.415). Sure: the median probability of "
+    "the winner, if all families are as likely before.",
+    "test": "Share of scored targets whose test responses each family alone predicts best. Sure: the median "
+    "share of bootstrap draws of test images in which the winner stays the same.",
+}
+
+
 def best(one: Encoded) -> Markup | None:
     """Share of targets that each family predicts best."""
     parts = []
@@ -270,14 +279,13 @@ def best(one: Encoded) -> Markup | None:
                 [g, count(v["n"]), *(percent(v["share"][f], 0) for f in families), percent(v["sure"], 0)]
                 for g, v in groups.items()
             ]  # fmt: skip
+            by = CHOSEN[next(iter(groups.values()))["by"]]
             parts.append(el("h3", f"Subject {subject}, {readout}"))
             parts.append(table(["Group", "Scored", *families, "Sure"], rows))
+            parts.append(el("p", by, class_="small"))
     if not parts:
         return None
-    note = el("p", "Share of scored targets whose test responses each family alone predicts best. Sure: the "
-              "median share of bootstrap draws of test images in which the winner stays the same.",
-              class_="small")  # fmt: skip
-    return Markup(note + "".join(parts))
+    return Markup("".join(parts))
 
 
 def over_time(one: Encoded) -> Markup | None:

@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import r2_score
 
 from neurovis.encode import ceilings, scores
+from neurovis.encode.evidence import likeliest, log_evidence
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.metrics.statistics import resample_counts
 from neurovis.signals.fmri.voxels import Repeats
@@ -159,6 +160,47 @@ def test_best_and_how_surely():
     )
     assert winner.tolist() == [0, 1]
     assert sure.tolist() == [1.0, 0.5]
+
+
+def dense_evidence(x, y, penalty):
+    """The same by its definition: y's density, its mean and the noise's variance integrated over."""
+    n = len(y)
+    q = np.linalg.svd(np.ones((1, n)))[2][1:]  # orthogonal to the mean
+    covariance = q @ (np.eye(n) + x @ x.T / penalty) @ q.T
+    inside = np.einsum("nt,nm,mt->t", q @ y, np.linalg.inv(covariance), q @ y)
+    return -0.5 * (np.linalg.slogdet(covariance)[1] + (n - 1) * np.log(inside))
+
+
+@pytest.mark.parametrize("dim", [3, 40])
+def test_evidence_is_that_of_the_definition(dim):
+    rng = np.random.default_rng(dim)
+    x = rng.standard_normal((25, dim)).astype(np.float32) + 1
+    y = (x @ rng.standard_normal((dim, 4)) + rng.standard_normal((25, 4))).astype(np.float32)
+    penalties = np.array([0.1, 1.0, 30.0])
+    each = np.stack([dense_evidence(x.astype(float), y.astype(float), p) for p in penalties])
+    np.testing.assert_allclose(log_evidence(x, y, penalties), each.max(0), rtol=1e-5)
+    np.testing.assert_allclose(log_evidence(x, y, penalties[1:2]), each[1], rtol=1e-5)
+    # another mean changes nothing, and a response that does not vary says nothing
+    np.testing.assert_allclose(log_evidence(x + 5, y - 3, penalties), each.max(0), rtol=1e-4)
+    assert log_evidence(x, np.ones((25, 1), np.float32), penalties).tolist() == [0.0]
+
+
+def test_evidence_finds_the_family_be_it_large_or_small():
+    rng = np.random.default_rng(0)
+    n, n_targets = 300, 200
+    large = rng.standard_normal((n, 120)).astype(np.float32) / np.sqrt(120)
+    turn = rng.standard_normal((120, 4)) / np.sqrt(120)
+    small = (large @ turn * np.sqrt(120) + 0.5 * rng.standard_normal((n, 4))).astype(np.float32) / 2
+    y = large @ rng.standard_normal((120, n_targets)) + 1.5 * rng.standard_normal((n, n_targets))
+    penalties = np.logspace(-3, 4, 15)
+    found = [log_evidence(x, y.astype(np.float32), penalties) for x in (large, small)]
+    winner, probability = likeliest(found)
+    assert (winner == 0).mean() > 0.95
+    assert np.allclose(probability, 1 / (1 + np.exp(-np.abs(found[0] - found[1]))))
+    # and the small one where that drives the responses
+    y = small @ rng.standard_normal((4, n_targets)) + rng.standard_normal((n, n_targets))
+    found = [log_evidence(x, y.astype(np.float32), penalties) for x in (large, small)]
+    assert (likeliest(found)[0] == 1).mean() > 0.95
 
 
 # ---- ceilings

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import pydantic
 
+from neurovis.encode.evidence import log_evidence
 from neurovis.encode.readouts.base import Fitted, Problem, Readout
 from neurovis.encode.solve import Solution, folds_of, learn, simplex, solve
 
@@ -66,12 +67,13 @@ class BandedRidge(Readout, name="banded_ridge"):
             folds = [(problem.train, problem.held)]
         else:
             folds = folds_of(problem.concept, self.choose, self.seed)
+        penalties = np.logspace(self.log10_low, self.log10_high, self.n_penalties)
         found = solve(
             bands,
             problem.y,
             folds,
             self._shares(len(bands)),
-            np.logspace(self.log10_low, self.log10_high, self.n_penalties),
+            penalties,
             problem.device,
             problem.quiet,
         )
@@ -92,6 +94,10 @@ class BandedRidge(Readout, name="banded_ridge"):
         explained = 1 - found.error / np.maximum(found.variance, 1e-30)
         per_target = {"share": found.share, "penalty": found.penalty}
         per_target["explained_in_validation"] = np.where(found.variance > 0, explained, 0.0)
+        if len(bands) == 1:
+            per_target["log_evidence"] = log_evidence(
+                bands[0], problem.y, penalties, problem.device
+            )
         tensors = {f"coef.{name}": torch.from_numpy(coef) for name, coef in coefs.items()}
         tensors["intercept"] = torch.from_numpy(found.intercept)
         held = None

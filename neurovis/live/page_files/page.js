@@ -18,15 +18,14 @@ function show(box, image, label, hit) {
   box.classList.toggle("hit", Boolean(hit));
   if (box.dataset.image === image) return;
   box.dataset.image = image;
-  box.replaceChildren();
-  if (!image) return;
-  // what comes late, or is not there, must not stand beside a newer label
-  const put = (made) => { if (box.dataset.image === image) box.replaceChildren(made); };
+  if (!image) { box.replaceChildren(); return; }
   const picture = new Image();
   picture.alt = label;
-  picture.onload = () => put(picture);
-  picture.onerror = () => put(el("span", label));
+  picture.onload = () => picture.style.removeProperty("visibility");
+  picture.onerror = () => picture.replaceWith(el("span", label));
   picture.src = "picture/" + encodeURIComponent(image);
+  picture.style.visibility = "hidden";  // nothing stands there until it has come
+  box.replaceChildren(picture);
 }
 
 function rankedRow(list, number) {

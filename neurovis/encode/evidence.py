@@ -1,8 +1,8 @@
 """How probable responses are if a family of features drives them: what compares families of any size.
 
 Comes in: features and responses of the images that a readout learns from. Goes out: log evidence, and of several
-families the likeliest. Held-out predictions favour small families, which are learned from fewer images, and a
-few test images leave much to chance; the evidence uses all images to learn from and allows for the size.
+families the likeliest. Few test images leave much to chance, and predictions favour families with few features;
+the evidence uses all images that were learned from, and allows for the number of features.
 
 Reference: MacKay 1992, doi:10.1162/neco.1992.4.3.415.
 """
@@ -34,8 +34,8 @@ def log_evidence(
     Returns
     -------
     array (target,)
-        Up to a constant that no family changes: mean and variance of the noise have flat priors and are
-        integrated over. 0 where responses do not vary.
+        Up to a constant that no family changes: mean and log variance of the noise have flat priors and
+        are integrated over. 0 where responses do not vary.
     """
     import torch
 

@@ -279,7 +279,7 @@ def best(one: Encoded) -> Markup | None:
                 [g, count(v["n"]), *(percent(v["share"][f], 0) for f in families), percent(v["sure"], 0)]
                 for g, v in groups.items()
             ]  # fmt: skip
-            by = CHOSEN[next(iter(groups.values()))["by"]]
+            by = CHOSEN[next(iter(groups.values())).get("by", "test")]
             parts.append(el("h3", f"Subject {subject}, {readout}"))
             parts.append(table(["Group", "Scored", *families, "Sure"], rows))
             parts.append(el("p", by, class_="small"))

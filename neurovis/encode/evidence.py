@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-BLOCK = 2048
-"""Targets at a time."""
+from neurovis.encode.scores import blocks
 
 
 def log_evidence(
@@ -51,8 +50,7 @@ def log_evidence(
     load = value[:, None] / torch.from_numpy(np.asarray(penalties, float)).to(value)
     size, kept = torch.log1p(load).sum(0), 1 / (1 + load)
     out = np.zeros(y.shape[1])
-    for start in range(0, y.shape[1], BLOCK):
-        some = slice(start, start + BLOCK)
+    for some in blocks(y.shape[1]):
         part = torch.from_numpy(np.ascontiguousarray(y[:, some])).to(device).double()
         part -= part.mean(0)
         total = part.square().sum(0)

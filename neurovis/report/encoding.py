@@ -261,8 +261,8 @@ def _mark(score: Score, style: str) -> Mark:
 
 
 CHOSEN = {
-    "evidence": "Share of scored targets that each family explains best: under it their responses to training "
-    "images are likeliest (marginal likelihood, doi:10.1162/neco.1992.4.3.415). Sure: the median probability of "
+    "evidence": "Share of scored targets that each family explains best: under it their responses to the "
+    "images that were learned from are likeliest (marginal likelihood, doi:10.1162/neco.1992.4.3.415). Sure: the median probability of "
     "the winner, if all families are as likely before.",
     "test": "Share of scored targets whose test responses each family alone predicts best. Sure: the median "
     "share of bootstrap draws of test images in which the winner stays the same.",

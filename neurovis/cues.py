@@ -21,8 +21,8 @@ from neurovis.decoded import Decoded, Part, Run, others
 from neurovis.generate.artefact import Table
 from neurovis.generate.captions import reader, words
 from neurovis.generate.low_level import fit_low, invertible, rough
+from neurovis.generate.posterior import Tensors, estimator
 from neurovis.generate.prior import Prior, gap
-from neurovis.generate.regression import Tensors
 from neurovis.images import embed
 from neurovis.progress import say
 from neurovis.records import Embeddings, Prediction
@@ -255,8 +255,8 @@ class Telling:
             if not path.is_file():
                 known = run.known(decoded, part, flat, run.held(decoded, part, self.quiet), aimed)
                 keep_first(path, lambda p, known=known: _save(p, fit_low(known)))
-            tensors = {k: v.numpy().astype(np.float64) for k, v in load_tensors(path).items()}
-            block = rough(low, tensors, decoded.prediction.vector[decoded.target][part.rows])
+            said = estimator({k: v.numpy() for k, v in load_tensors(path).items()})
+            block = rough(low, said, decoded.prediction.vector[decoded.target][part.rows])
             if made is None:
                 made = np.empty((len(decoded.rows), *block.shape[1:]), np.uint8)
             made[np.searchsorted(decoded.rows, part.rows)] = block
@@ -285,6 +285,8 @@ def _fit(part: Part, tensors: Tensors, n: int) -> dict[str, Any]:
     said: dict[str, Any] = {"part": part.name, "n_validation_images": n}
     if "error" in tensors:
         said["explained"] = round(float(1 - tensors["error"] / tensors["error_of_mean"]), 4)
+    if "width" in tensors:
+        said["width"] = round(float(tensors["width"]), 4)
     return said
 
 

@@ -10,12 +10,14 @@ diffusion from a rough picture that is decoded into an autoencoder's latent).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from neurovis.errors import NeurovisError, UsageError
-from neurovis.generate.regression import Known, Tensors, regress
+from neurovis.generate.posterior import Tensors
+from neurovis.generate.regression import Known, regress
 from neurovis.images import encoder as encoder_of
 from neurovis.images.base import ImageEncoder
 
@@ -38,7 +40,7 @@ def invertible(name: str | dict[str, Any]) -> ImageEncoder:
 
 
 def fit_low(known: Known) -> Tensors:
-    """Learn an affine map from decoded vectors to an invertible encoder's.
+    """Learn a map from decoded vectors to an invertible encoder's.
 
     By regression on held-out validation images where there are some; else, where the decoder's own
     target is that encoder, by going back through its space.
@@ -51,11 +53,11 @@ def fit_low(known: Known) -> Tensors:
     Returns
     -------
     dict of array
-        ``weight`` (dim, out), ``bias`` (out,).
+        What `estimator` needs.
     """
     if known.said is not None:
         fitted, _ = regress(known)
-        return {k: np.asarray(fitted[k], np.float32) for k in ("weight", "bias")}
+        return {k: np.asarray(v, np.float32) for k, v in fitted.items()}
     if known.plain is None:
         raise NeurovisError(
             "low: a ridge from decoded vectors to rough pictures needs decoded validation images, found "
@@ -65,7 +67,9 @@ def fit_low(known: Known) -> Tensors:
     return {"weight": np.asarray(weight, np.float32), "bias": np.asarray(origin, np.float32)}
 
 
-def rough(config: ImageEncoder, tensors: Tensors, vector: np.ndarray) -> np.ndarray:
-    """Rough pictures of decoded vectors: array (row, height, width, 3) uint8."""
-    made = [np.asarray(one, np.float64) @ tensors["weight"] + tensors["bias"] for one in vector]
-    return config.pictures(np.stack(made).astype(np.float32))
+def rough(
+    config: ImageEncoder, said: Callable[[np.ndarray], np.ndarray], vector: np.ndarray
+) -> np.ndarray:
+    """Rough pictures (row, height, width, 3) uint8 of decoded vectors, by `estimator` of what `fit_low` learned."""
+    # one row at a time: products of several differ in the last digit
+    return config.pictures(np.concatenate([said(one[None]) for one in vector]).astype(np.float32))

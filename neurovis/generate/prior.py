@@ -20,7 +20,8 @@ import pydantic
 
 from neurovis.config import Family, how
 from neurovis.errors import NeurovisError, UsageError
-from neurovis.generate.regression import Known, Tensors, regress
+from neurovis.generate.posterior import Tensors, estimator
+from neurovis.generate.regression import Known, regress
 from neurovis.norms import Norms
 
 
@@ -120,16 +121,16 @@ class NoPrior(Prior, name="none"):
 
     def saying(self, tensors: Tensors) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """See `Prior.saying`."""
-        weight, origin = tensors["weight"].astype(np.float64), tensors["origin"]
-        return lambda vector, seeds: vector @ weight + origin
+        said = estimator({"weight": tensors["weight"], "bias": tensors["origin"]})
+        return lambda vector, seeds: said(vector)
 
 
 class Regression(Prior, name="regression"):
-    """The mean of the embeddings that a decoded vector allows, as far as it is linear.
+    """The mean of the embeddings that a decoded vector allows.
 
-    Training images teach how embeddings go with vectors of the decoder's space; what a decoded vector says of its
-    image, and its noise, are learned from decoded validation rows. Where training images have no vectors in
-    that space, ridge regression on decoded validation rows, its penalty chosen by cross-validation over
+    Training images, each widened into a Gaussian, say what embeddings there are and how they go with vectors of the
+    decoder's space (`neurovis.generate.posterior`); what a decoded vector says of its image, its noise and how wide images
+    are taken are learned from decoded validation rows. Where training images have no vectors in that space, ridge regression on decoded validation rows, its penalty chosen by cross-validation over
     images, none of which is on two sides.
     """
 
@@ -140,8 +141,8 @@ class Regression(Prior, name="regression"):
 
     def saying(self, tensors: Tensors) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """See `Prior.saying`."""
-        weight, bias = tensors["weight"].astype(np.float64), tensors["bias"]
-        return lambda vector, seeds: vector @ weight + bias
+        said = estimator(tensors)
+        return lambda vector, seeds: said(vector)
 
 
 class Diffusion(Prior, name="diffusion"):
@@ -204,9 +205,8 @@ class Diffusion(Prior, name="diffusion"):
 
     def saying(self, tensors: Tensors) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """See `Prior.saying`."""
-        weight, bias = tensors["weight"].astype(np.float64), tensors["bias"]
-        draw = self._drawing(tensors)
-        return lambda vector, seeds: draw(vector @ weight + bias, seeds)
+        draw, told = self._drawing(tensors), estimator(tensors)
+        return lambda vector, seeds: draw(told(vector), seeds)
 
     def _drawing(self, tensors: Tensors) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """A function of what regression says and seeds."""

@@ -1,7 +1,7 @@
-"""Embeddings of decoded vectors by linear regression, from what training and validation images teach.
+"""Embeddings of decoded vectors by regression, from what training and validation images teach.
 
 Comes in: what a decoder says of held-out validation images, their true embeddings, and the training images'
-vectors in both spaces. Goes out: an affine map, and what it says of validation images that it was
+vectors in both spaces. Goes out: a map, and what it says of validation images that it was
 learned without. No test row takes part, and no row that the decoder was trained on.
 """
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurovis.errors import NeurovisError
+from neurovis.generate.posterior import LEAST, Images, Posterior, Tensors
 
-Tensors = dict[str, np.ndarray]
 N_FOLDS = 5
+WIDTHS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+"""Of training images, that are tried."""
 PENALTIES = 10.0 ** np.arange(-2, 5)
 """Relative to the mean eigenvalue of the decoded vectors' covariance."""
-LEAST = 0.02
-"""Variance that is left of any direction where noise is taken off, relative to the mean of all."""
 FEWEST = 10
 """Validation images below which nothing is learned from them."""
 
@@ -83,8 +83,8 @@ def regress(known: Known) -> tuple[Tensors, np.ndarray]:
     Returns
     -------
     dict of array
-        ``weight`` (dim, out), ``bias`` (out,), ``origin`` (out,), the training images' mean; ``error``
-        and ``error_of_mean``, mean squared errors of held-out validation images.
+        What `estimator` needs; ``origin`` (out,), the training images' mean; ``error`` and ``error_of_mean``, mean
+        squared errors of held-out validation images; ``width`` of training images, by `Posterior`.
     array (row, out)
         What is said of each validation row by a fit without its image.
 
@@ -108,81 +108,34 @@ def regress(known: Known) -> tuple[Tensors, np.ndarray]:
     fold_of = np.random.default_rng(0).permutation(len(images)) % N_FOLDS
     fold = fold_of[np.searchsorted(images, known.image)]
     fit = _ridge if known.aimed is None or known.meant is None else _mean
-    weight, bias, held, error, error_of_mean = fit(known, fold)
-    return {
-        "weight": weight,
-        "bias": bias,
-        "origin": known.train.mean(0, dtype=np.float64),
-        "error": error,
-        "error_of_mean": error_of_mean,
-    }, held
-
-
-def posterior(
-    aimed: np.ndarray,
-    train: np.ndarray,
-    said: np.ndarray,
-    meant: np.ndarray,
-    excess: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The affine map from decoded vectors to embeddings with the least squared error, noise allowed for.
-
-    A decoded vector is taken for a multiple of its image's vector under Gaussian noise, whose covariance
-    has few rows to be estimated from and is shrunk towards that of directions that are all alike.
-
-    Parameters
-    ----------
-    aimed : array (image, dim)
-    train : array (image, out)
-        Of the same images.
-    said, meant : array (row, dim)
-        Decoded vectors, and their images' own.
-    excess : array (dim, dim), optional
-        Noise that `said` has beyond that of the rows to be mapped.
-
-    Returns
-    -------
-    weight : array (dim, out)
-    bias : array (out,)
-
-    References
-    ----------
-    Ledoit & Wolf 2004, doi:10.1016/S0047-259X(03)00096-4 (the strength of shrinking).
-    """
-    from sklearn.covariance import ledoit_wolf_shrinkage
-
-    aimed, train, said, meant = (np.asarray(a, np.float64) for a in (aimed, train, said, meant))
-    x, y = meant - meant.mean(0), said - said.mean(0)
-    # a decoder that answers the wrong way round is not turned
-    spread = (x**2).sum() or 1.0
-    slope = max((x * y).sum(), 1e-3 * np.sqrt(spread * (y**2).sum()), 1e-9) / spread
-    rest = y - slope * x
-    noise = rest.T @ rest / len(rest)
-    least = max(LEAST * np.trace(noise), 1e-9) / len(noise)
-    share = ledoit_wolf_shrinkage(rest, assume_centered=True)
-    if excess is not None:
-        noise = noise - excess
-    noise = (1 - share) * noise + share * np.trace(noise) / len(noise) * np.eye(len(noise))
-    value, axes = np.linalg.eigh(noise)
-    noise = (axes * value.clip(least)) @ axes.T
-    middle, target = aimed.mean(0), train.mean(0)
-    x = slope * (aimed - middle)
-    weight = np.linalg.solve(x.T @ x / len(x) + noise, x.T @ (train - target) / len(x))
-    start = said.mean(0) - slope * (meant.mean(0) - middle)
-    return weight, target - start @ weight
+    tensors, held, error, error_of_mean = fit(known, fold)
+    tensors["origin"] = known.train.mean(0, dtype=np.float64)
+    return {**tensors, "error": error, "error_of_mean": error_of_mean}, held
 
 
 def _mean(known: Known, fold: np.ndarray) -> tuple:
-    """By `posterior`: map, what is said of rows left out, its error and that of the mean."""
-    held, error_of_mean = np.empty((len(known.said), known.train.shape[1])), 0.0
-    for number in range(N_FOLDS):
-        rows = fold != number
-        weight, bias = posterior(known.aimed, known.train, known.said[rows], known.meant[rows])
-        held[~rows] = known.said[~rows] @ weight + bias
+    """By `Posterior`: its tensors, what is said of rows left out, its error and that of the mean.
+
+    How wide each training image is taken is chosen by the error of images left out: the widest that is no worse than
+    the best by more than one standard error (Breiman et al. 1984), as images of other concepts may lie farther away.
+    """
+    images, inside = Images(known.aimed, known.train), [fold != n for n in range(N_FOLDS)]
+    parts = [Posterior(images, known.said[rows], known.meant[rows]) for rows in inside]
+    held = np.empty((len(WIDTHS), len(known.said), known.train.shape[1]), np.float32)
+    error_of_mean = 0.0
+    for rows, part in zip(inside, parts):
+        for i, width in enumerate(WIDTHS):
+            held[i, ~rows] = part(known.said[~rows], width)
         error_of_mean += ((known.true[~rows] - known.true[rows].mean(0)) ** 2).sum()
-    fitted = posterior(known.aimed, known.train, known.said, known.meant, known.excess)
-    error = ((held - known.true) ** 2).mean()
-    return *fitted, held, error, error_of_mean / known.true.size
+    error = np.stack([((said - known.true) ** 2).mean(1) for said in held])
+    _, code = np.unique(known.image, return_inverse=True)
+    by_image = np.stack([np.bincount(code, row) / np.bincount(code) for row in error])
+    beyond = by_image - by_image[by_image.mean(1).argmin()]
+    allowed = beyond.std(1, ddof=1) / np.sqrt(beyond.shape[1])
+    i = int(np.flatnonzero(beyond.mean(1) <= allowed)[0])
+    fitted = Posterior(images, known.said, known.meant, known.excess).tensors(WIDTHS[i])
+    fitted["width"] = np.array(WIDTHS[i])
+    return fitted, held[i], error[i].mean(), error_of_mean / known.true.size
 
 
 def _ridge(known: Known, fold: np.ndarray) -> tuple:
@@ -206,7 +159,8 @@ def _ridge(known: Known, fold: np.ndarray) -> tuple:
     solved = _Solved(x, y, known.excess)
     weight = solved.weights(bases[i])[j]
     bias = solved.y_mean - solved.x_mean @ weight
-    return weight, bias, held, errors[i, j] / y.size, error_of_mean / y.size
+    fitted = {"weight": weight, "bias": bias}
+    return fitted, held, errors[i, j] / y.size, error_of_mean / y.size
 
 
 class _Solved:

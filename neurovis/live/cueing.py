@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.generate.artefact import FILE, FORMAT
 from neurovis.generate.base import Cue, Generator
 from neurovis.generate.low_level import invertible, rough
+from neurovis.generate.posterior import Tensors, estimator
 from neurovis.generate.prior import Prior
-from neurovis.generate.regression import Tensors
 from neurovis.images import encoder
 from neurovis.norms import Norms, read_norms
 from neurovis.spaces import Space
@@ -106,6 +106,13 @@ class Fit:
         """The prior as a function of vectors (row, dim) and seeds (row,)."""
         return self.prior.ready(self.tensors)
 
+    @cached_property
+    def rough(self) -> Any:
+        """Rough pictures of vectors (row, dim); None where there is no low-level stage."""
+        if self.low is None:
+            return None
+        return partial(rough, self.low, estimator(self.low_tensors))
+
 
 @dataclass(frozen=True, eq=False)
 class Learned:
@@ -123,7 +130,7 @@ class Learned:
         """What the generator is told of a decoded vector (dim,), the mean of so many trials."""
         known = [fit for fit in self.fits if fit.n_averaged <= n_averaged]
         fit, row = known[-1] if known else self.fits[0], np.float32(vector)[None]
-        low = None if fit.low is None else rough(fit.low, fit.low_tensors, row)
+        low = fit.rough(row) if fit.rough else None
         return Cue(fit.ready(row, np.array([seed], np.int64)), low)
 
 

@@ -22,7 +22,7 @@ from neurovis.generate.regression import Known
 from neurovis.generate.repeats import between_repeats
 from neurovis.images import embed
 from neurovis.images import encoder as encoder_of
-from neurovis.images.base import ImageEncoder
+from neurovis.images.base import ImageEncoder, weights_of
 from neurovis.progress import progress
 from neurovis.records import Embeddings, Prediction, Split, Stimuli
 from neurovis.spaces import Space, run_spaces
@@ -288,7 +288,7 @@ class Run:
         return encoder_of(own.encoder)
 
     def aimed(self, target: str, own: Embeddings, quiet: bool) -> Embeddings | None:
-        """Embeddings of all images by the target's encoder; None where they cannot be made."""
+        """Embeddings of all images by the target's encoder, its weights as trained; None where they cannot be made."""
         config = self.experiment.targets.get(target)
         if config is None:
             return None
@@ -297,7 +297,15 @@ class Run:
         if config.embeddings:
             return None
         path = embed(config.encoder, self.stimuli, self.out, quiet=quiet)
-        return Embeddings.read(path / "embeddings.h5")
+        found = Embeddings.read(path / "embeddings.h5")
+        space = self.folder / "spaces" / f"{target}.safetensors"
+        learned = weights_of(Space.read(space).encoder) if space.is_file() else set()
+        if learned and learned != weights_of(found.encoder):
+            raise NeurovisError(
+                f"{self.folder.name}: its target {target!r} was learned with other weights than the encoder has "
+                "now, expected the same; remove the run and train it again."
+            )
+        return found
 
     def same_encoder(self, target: str, own: Embeddings) -> bool:
         """Whether a target was made of the embeddings that the generator takes."""

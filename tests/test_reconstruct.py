@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -35,6 +36,7 @@ from neurovis.images import encoder
 from neurovis.parallel import Workers
 from neurovis.reconstruct import Reconstruct, reconstruct, seed_of
 from neurovis.records import Embeddings, Prediction, Split, Stimuli
+from neurovis.spaces import Space
 from neurovis.store import is_complete, load_tensors, sha256, working_folder
 
 TOWER = {"name": "conv", "n_virtual": 8, "n_harmonics": 4, "n_hidden": 16, "n_blocks": 1}
@@ -45,8 +47,6 @@ SMALL = {"n_hidden": 16, "n_blocks": 1, "n_train_steps": 20, "num_inference_step
 
 def paint_pictures(folder: Path) -> None:
     """Pictures whose colours are a function of the planted embeddings."""
-    from dataclasses import replace
-
     found, stimuli = Embeddings.read(folder / "embeddings.h5"), Stimuli.read(folder / "stimuli.csv")
     weight = np.random.default_rng(3).standard_normal((8, 27))
     for row, vector in enumerate(found.at(stimuli.image)):
@@ -246,6 +246,20 @@ def test_a_generator_takes_the_embeddings_of_another_encoder(fresh, config):
         reconstruct(fresh, config(*words, "prior=none"), quiet=True)
     with pytest.raises(NeurovisError, match=r"takes those of .*color"):
         reconstruct(fresh, config(*words[:2]), quiet=True)
+
+
+def test_a_run_that_was_trained_on_other_weights_is_refused(fresh, config):
+    """As after an update that ships new weights: its space would be applied to vectors of another one."""
+    path = fresh / "spaces" / "pic.safetensors"
+    space = Space.read(path)
+    words = ["target=pic", "generator=fakes.painters:Colors", "embeddings=''"]
+    named = {"name": "beside", "parts": [{"name": "pixels", "weights_sha256": "0" * 64}]}
+    replace(space, encoder=named).write(path)
+    with pytest.raises(
+        NeurovisError, match=r"'pic' was learned with other weights .*train it again"
+    ):
+        reconstruct(fresh, config(*words), quiet=True)
+    assert not list(fresh.glob("reconstructions/*/pictures.h5"))
 
 
 def test_words_are_those_nearest_to_what_was_decoded_and_told_to_who_reads(fresh, config):

@@ -91,6 +91,14 @@ class ImageEncoder(Family, family="images"):
         return to_dict(self, how_too=False) | ({"weights_sha256": weights} if weights else {})
 
 
+def weights_of(identity: Any) -> set[str]:
+    """Fingerprints of all weights that an `ImageEncoder.identity`, which may be of several, names."""
+    if isinstance(identity, dict):
+        own = {identity["weights_sha256"]} if "weights_sha256" in identity else set()
+        return own.union(*map(weights_of, identity.values()))
+    return set().union(*map(weights_of, identity)) if isinstance(identity, list) else set()
+
+
 def open_picture(source: str | Path | bytes, name: str | Path | None = None) -> Image:
     """Open and decode a picture as 8-bit RGB; see-through parts show mid-gray.
 

@@ -4,9 +4,10 @@
 
 Comes in: nothing; pictures are drawn, and ``world:clip`` and ``world:vae`` are the shipped ones. Goes out:
 ``neurovis/world/weights/diffusion/`` and its card. A U-Net of diffusers predicts v (arXiv 2202.00512) of noisy latents. It is told of
-the embedding, now and then a noisy one or none (classifier-free guidance, arXiv 2207.12598), and in half of the cases of
-rough latents, as a decoder of brain signals would make them: what a linear estimate keeps under noise of some strength. The same
-command goes on where it was stopped. Some hours on one core; the card says how many steps the shipped weights had.
+the embedding, now and then of none (classifier-free guidance, arXiv 2207.12598), and in half of the cases of latents of a
+picture. Both are mostly rough, as a decoder of brain signals would make them: what a linear estimate keeps under noise
+of some strength. So it learns what pictures an uncertain embedding allows. The same command goes on where it was
+stopped. Some hours on one core; the card says how many steps the shipped weights had.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from neurovis.generate.world import (
     FOLD,
     TOKENS,
     WEIGHTS,
+    World,
     condition,
     fold,
     predict,
@@ -36,15 +38,17 @@ from neurovis.store import atomic
 
 DIM, SIDE = 256, 8
 WIDTHS = (128, 160)
-STEPS, BATCH, LR, DECAY, SEED = 14_000, 64, 6e-4, 0.01, 0
+STEPS, BATCH, LR, DECAY, SEED = 22_000, 64, 6e-4, 0.01, 0
 N_USED = 190
 """Exemplars of each concept."""
 NO_EMBEDDING, NO_ROUGH = 0.1, 0.5
 """Shares of pictures whose embedding, or rough latents, the network is not told of."""
-BLUR = 0.3
-"""Largest noise on embeddings, relative to them; in half of the cases."""
+EXACT = 0.35
+"""Share of embeddings that are the pictures' own; the rest are rough."""
 NOISE = (0.3, 10.0)
-"""Least and most noise on which rough latents are estimated, relative to latents."""
+"""Least and most noise on which rough latents are estimated, relative to their deviation."""
+NOISE_EMBEDDING = (0.5, 15.0)
+"""The same of embeddings; under the most a twentieth of their variance is kept."""
 
 
 def unet() -> Any:
@@ -102,25 +106,36 @@ def seen(drawings: Drawings, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.concatenate(part) for part in zip(*parts))
 
 
-def rough_maker(latents: np.ndarray) -> Any:
-    """A function that makes of latents (row, dim) what a linear estimate keeps of them under noise.
+def rough_maker(vectors: np.ndarray) -> tuple[Any, Any, float]:
+    """What a linear estimate keeps of vectors (row, dim) under noise.
 
     With principal axes of variance v and noise of variance s, the estimate keeps v / (v + s) of each axis.
+
+    Returns
+    -------
+    callable
+        (vectors, strength of noise for each) -> estimates.
+    array (dim,)
+        Their mean.
+    float
+        Their deviation from it, root mean square over rows and dims.
     """
     import torch
 
-    some = latents[:: max(1, len(latents) // 12_000)].astype(np.float32)
+    some = vectors[:: max(1, len(vectors) // 12_000)].astype(np.float32)
     mean = some.mean(0)
     variance, axes = np.linalg.eigh(np.cov(some - mean, rowvar=False))
+    deviation = float(np.sqrt(variance.mean()))
     variance = torch.from_numpy(np.float32(variance.clip(1e-6)))
     axes, mean = torch.from_numpy(np.float32(axes)), torch.from_numpy(mean)
 
     def rough(x: Any, strength: Any) -> Any:
         along = (x - mean) @ axes
-        noise = strength[:, None] * torch.randn_like(along)
-        return ((along + noise) * variance / (variance + strength[:, None] ** 2)) @ axes.T + mean
+        noise = deviation * strength[:, None]
+        along = along + noise * torch.randn_like(along)
+        return (along * variance / (variance + noise**2)) @ axes.T + mean
 
-    return rough
+    return rough, mean, deviation
 
 
 def fit(vectors: np.ndarray, latents: np.ndarray, folder: Path, steps: int = STEPS) -> Any:
@@ -128,19 +143,28 @@ def fit(vectors: np.ndarray, latents: np.ndarray, folder: Path, steps: int = STE
     import torch
 
     torch.manual_seed(SEED)
-    model, schedule, make_rough = unet(), scheduler(), rough_maker(latents)
+    model, schedule, (rough_latents, *_) = unet(), scheduler(), rough_maker(latents)
+    rough_vectors, mean, deviation = rough_maker(vectors)
     model = model.to(memory_format=torch.channels_last)
     average = Average(model, 0.998)
+
+    def strengths(rng: np.random.Generator, least: float, most: float) -> Any:
+        return torch.from_numpy(np.float32(np.exp(rng.uniform(*np.log([least, most]), BATCH))))
+
+    def uncertain(true: Any, rng: np.random.Generator) -> Any:
+        """Embeddings as rough as decoded ones; in half of the cases as long as true ones, as priors leave them."""
+        rest = rough_vectors(true, strengths(rng, *NOISE_EMBEDDING)) - mean
+        full = rest * (deviation * rest.shape[1] ** 0.5 / rest.norm(dim=1, keepdim=True))
+        rest = torch.where(torch.rand(BATCH, 1) < 0.5, full, rest)
+        return torch.where(torch.rand(BATCH, 1) < EXACT, true, rest + mean)
 
     def loss(step: int, rng: np.random.Generator) -> Any:
         rows = rng.integers(len(latents), size=BATCH)
         x = torch.from_numpy(latents[rows].astype(np.float32))
-        told = condition(torch.from_numpy(vectors[rows].astype(np.float32)))
-        blur = BLUR * torch.rand(BATCH, 1) * (torch.rand(BATCH, 1) < 0.5)
-        told = condition(told + blur * torch.randn_like(told))
+        told = condition(uncertain(torch.from_numpy(vectors[rows].astype(np.float32)), rng))
         told = told * (torch.rand(BATCH, 1) >= NO_EMBEDDING)
-        strength = torch.from_numpy(np.exp(rng.uniform(*np.log(NOISE), BATCH)).astype(np.float32))
-        rough = fold(make_rough(x, strength) * (torch.rand(BATCH, 1) >= NO_ROUGH))
+        rough = rough_latents(x, strengths(rng, *NOISE)) * (torch.rand(BATCH, 1) >= NO_ROUGH)
+        rough = fold(rough)
         x = fold(x)
         noise, t = torch.randn_like(x), torch.randint(1000, (BATCH,))
         both = torch.cat([schedule.add_noise(x, noise, t), rough], 1)
@@ -170,7 +194,10 @@ def judge(model: Any, drawings: Drawings, best_of: int = 4) -> dict[str, Any]:
     painted = []
     for k in range(best_of):
         nothing = np.zeros((200, int(np.prod(vae.shape))), np.float32)
-        said = sample(model, scheduler(), true, nothing, 1000 * k + np.arange(200), 20, 2.0)
+        seeds, paint = 1000 * k + np.arange(200), World()
+        said = sample(
+            model, scheduler(), true, nothing, seeds, paint.steps, paint.guidance, paint.rescale
+        )
         pictures = vae.pictures(said).transpose(0, 3, 1, 2) / np.float32(255)
         painted.append(unit(clip.embed(plain(pictures))))
     agree = np.stack([(p * unit(true)).sum(1) for p in painted])
@@ -188,9 +215,9 @@ Latent diffusion of neurovis' image world ({params:.2f} M weights; diffusers' UN
 rough pictures where there are some, to latents of world:vae.
 
 - Trained by `experiments/world/diffusion.py` for {steps:,} steps of {batch} pictures of the 423 concepts that no simulated study
-  tests on.
+  tests on. Embeddings, and rough pictures, were mostly as uncertain as decoded ones.
 - From true embeddings of pictures never trained on, world:clip finds the seen one among 200: {first:.1f} % with one picture painted,
-  {chosen:.1f} % with the best of {best_of} by agreement with the embedding (n = 200, chance 0.5 %; 20 steps, guidance 2).
+  {chosen:.1f} % with the best of {best_of} by agreement with the embedding (n = 200, chance 0.5 %).
 - It paints drawings of this world alone, no photographs. {megabytes:.1f} MB in half precision. Licence: BSD-3-Clause.
 """
 

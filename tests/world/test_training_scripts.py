@@ -207,10 +207,12 @@ def test_the_autoencoder_is_read_back_and_draws(drawings, tiny_vae, monkeypatch)
 def test_rough_latents_are_what_a_linear_estimate_keeps():
     rng = np.random.default_rng(0)
     latents = (rng.standard_normal((4000, 3)) * [3.0, 1.0, 0.2] + 1).astype(np.float32)
-    rough = diffusion.rough_maker(latents)
+    rough, mean, deviation = diffusion.rough_maker(latents)
+    np.testing.assert_allclose(mean, 1, atol=0.2)
+    assert deviation == pytest.approx(np.sqrt((9 + 1 + 0.04) / 3), rel=0.05)
     x = torch.from_numpy(latents)
     torch.manual_seed(0)
-    said = rough(x, torch.ones(len(x))).numpy() - 1
+    said = rough(x, torch.ones(len(x)) / deviation).numpy() - 1
     # an unbiased linear estimate of x from itself under noise: regression on it has slope 1
     for axis, spread in enumerate((3.0, 1.0)):
         kept = spread**2 / (spread**2 + 1)
@@ -251,6 +253,35 @@ def test_the_diffusion_learns_is_read_back_and_paints(
     assert [part.shape for part in seen] == [(36, 256), (36, 1024)]
     networks.read_vae.cache_clear()
     generator.read_unet.cache_clear()
+
+
+def test_guidance_goes_beyond_what_is_said_alone_and_keeps_its_contrast():
+    """Against the definition, with a network that says how much it was told."""
+    from types import SimpleNamespace
+
+    torch.manual_seed(0)
+    x, rough, told = torch.randn(3, 16, 8, 8), torch.randn(3, 16, 8, 8), torch.randn(3, 256)
+
+    def unet(both, t, encoder_hidden_states, class_labels):
+        first, low = both.chunk(2, dim=1)
+        said = 0.1 * t * first + low + class_labels.mean(1)[:, None, None, None]
+        return SimpleNamespace(sample=said + encoder_hidden_states.std((1, 2))[:, None, None, None])
+
+    def say(low, vector):
+        tokens = vector.reshape(3, 8, 32)
+        return unet(torch.cat([x, low], 1), 2, tokens, vector).sample
+
+    with_it, alone = say(rough, told), say(torch.zeros_like(rough), torch.zeros_like(told))
+    ask = lambda guidance, rescale: generator._guided(  # noqa: E731
+        unet, x, rough, 2, told, guidance, rescale
+    )
+    torch.testing.assert_close(ask(1, 0.7), with_it)
+    torch.testing.assert_close(ask(0, 0.0), alone)
+    plain = ask(3, 0.0)
+    torch.testing.assert_close(plain, alone + 3 * (with_it - alone))
+    kept = ask(3, 1.0)
+    torch.testing.assert_close(kept.std((1, 2, 3)), with_it.std((1, 2, 3)))
+    torch.testing.assert_close(ask(3, 0.7), 0.7 * kept + 0.3 * plain)
 
 
 def test_folding_is_undone():

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from neurovis import galleries
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.evaluate import About, Answers, read_answers
 from neurovis.metrics import adaptation, retrieval, scoring, statistics
@@ -80,9 +81,9 @@ def adapt_run(
     answers = [one for one in answers if one.system not in LIMITS]
     scores: list[Score] = []
     for one in progress(answers, desc="correcting", quiet=quiet, unit="system"):
-        learned = _validation(run, one, notes) if inductive else None
-        for name in inductive if learned else ():
-            scores += _inductive(one, learned, name, about)
+        models = _validation(run, one, notes) if inductive else []
+        for name in inductive if models else ():
+            scores += _inductive(one, models, name, about)
         for chain in chains:
             scores += _transductive(one, chain, about, notes)
     if not scores:
@@ -152,66 +153,93 @@ def _chains(text: str) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class _Learned:
-    """Validation predictions of one system and target, and their own gallery."""
+    """Rows of one model, and what it says of validation images in one target, or in all of them."""
 
+    place: np.ndarray
+    """Of its rows among all: array of int (row,)."""
     pairs: list[tuple[np.ndarray, np.ndarray]]
+    """Vectors of these rows, and the gallery."""
+    past: list[tuple[np.ndarray, np.ndarray]]
+    """Vectors of validation rows, and those of validation images."""
     gallery: np.ndarray
+    """Validation images: array of str (image,)."""
     image: np.ndarray
     mean: np.ndarray
-    """Whether a row is the mean of all repeats of its image: array of bool (row,)."""
+    """Whether a validation row is the mean of all repeats of its image: array of bool (row,)."""
     single: np.ndarray
 
-    def rows(self, n_averaged: int) -> np.ndarray:
+    def used(self, n_averaged: int) -> np.ndarray:
         """Single validation trials for single test trials, means for means."""
         return self.single if n_averaged == 1 and self.single.any() else self.mean
 
+    def corrected(self, name: str, mine: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Similarities of some of its rows (row, item), and the temperature where that is the correction."""
+        similarity = _similarity([(said[mine], gallery) for said, gallery in self.pairs])
+        if name == "temperature":
+            own = _similarity([(said[used], gallery) for said, gallery in self.past])
+            place_of = {image: i for i, image in enumerate(self.gallery.tolist())}
+            true = np.array([place_of[image] for image in self.image[used].tolist()])
+            temperature = adaptation.fit_temperature(own, true)
+            return adaptation.log_probability(similarity, temperature), temperature
+        past = [(said[used], gallery) for (said, _), (_, gallery) in zip(self.past, self.pairs)]
+        # equal columns keep equal values: ties stay ties
+        return similarity.astype(np.float64) - adaptation.BIASES[name](_similarity(past)), None
 
-def _validation(run: Path, one: Answers, notes: list[str]) -> _Learned | None:
-    folder = run / "systems" / one.system
-    path = folder / "validation.h5"
-    if not path.is_file():
-        notes.append(
-            f"{one.system} was not calibrated: it has no predictions of held-out validation images "
-            "(closed-form models are fitted to them, and folds have none in common)."
-        )
-        return None
+
+def _validation(run: Path, one: Answers, notes: list[str]) -> list[_Learned]:
+    """Every model of a system with its validation rows; nothing where one has none."""
+    folder, found, start = run / "systems" / one.system, [], 0
+    for part in one.parts or (one,):
+        for path, mine in galleries.held_out(folder, part.subject):
+            if path is None:
+                notes.append(
+                    f"{one.system} was not calibrated: it has no predictions of held-out validation images "
+                    "(closed-form models are fitted to them, and folds have none in common)."
+                )
+                return []
+            pairs = [(said[mine], gallery) for said, gallery in part.pairs]
+            found.append(_read(path, one.target, start + np.flatnonzero(mine), pairs))
+        start += len(part.image)
+    return found
+
+
+def _read(path: Path, target: str, place: np.ndarray, pairs: list[Any]) -> _Learned:
     said = Prediction.read(path)
-    targets = list(said.vector) if one.target == "all" else [one.target]
-    pairs, gallery = [], np.zeros(0)
-    for target in targets:
-        found = Embeddings.read(folder / "validation" / f"{target}.h5")
+    past, gallery = [], np.zeros(0)
+    for name in list(said.vector) if target == "all" else [target]:
+        found = Embeddings.read(path.with_suffix("") / f"{name}.h5")
         gallery, vector = merge_gallery(found.image, found.vector)
-        pairs.append((said.vector[target], vector))
+        past.append((said.vector[name], vector))
     key = np.stack([said.image, said.subject], axis=1)
     _, code = np.unique(key, axis=0, return_inverse=True)
     most = np.zeros(code.max() + 1, int)
     np.maximum.at(most, code.ravel(), said.n_averaged)
     mean = said.n_averaged == most[code.ravel()]
-    return _Learned(pairs, gallery, said.image, mean, said.n_averaged == 1)
+    return _Learned(place, pairs, past, gallery, said.image, mean, said.n_averaged == 1)
 
 
 def _similarity(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     return np.concatenate([block for _, block in cosine_blocks(pairs)]) / len(pairs)
 
 
-def _inductive(one: Answers, learned: _Learned, name: str, about: About) -> list[Score]:
+def _inductive(one: Answers, models: list[_Learned], name: str, about: About) -> list[Score]:
     shown, scores = one.shown, []
     for n_averaged in np.unique(one.n_averaged)[::-1].tolist():
         rows = one.n_averaged == n_averaged
-        used = learned.rows(n_averaged)
-        similarity = _similarity([(said[rows], gallery) for said, gallery in one.pairs])
-        extra = {"n_validation": int(used.sum())}
+        similarity, order = np.empty((rows.sum(), len(one.gallery))), np.cumsum(rows) - 1
+        n_validation, temperatures = 0, []
+        for model in models:
+            mine, used = rows[model.place], model.used(n_averaged)
+            if not mine.any():
+                continue
+            block, temperature = model.corrected(name, mine, used)
+            similarity[order[model.place[mine]]] = block
+            n_validation += int(used.sum())
+            temperatures.append(temperature)
+        extra: dict[str, Any] = {"n_validation": n_validation}
         if name == "temperature":
-            own = _similarity([(said[used], gallery) for said, gallery in learned.pairs])
-            place_of = {image: i for i, image in enumerate(learned.gallery.tolist())}
-            true = np.array([place_of[image] for image in learned.image[used].tolist()])
-            extra["temperature"] = adaptation.fit_temperature(own, true)
-            similarity = adaptation.log_probability(similarity, extra["temperature"])
-        else:
-            pairs = [(v[used], gallery) for (v, _), (_, gallery) in zip(learned.pairs, one.pairs)]
-            bias = adaptation.BIASES[name](_similarity(pairs))
-            # equal columns keep equal values: ties stay ties
-            similarity = similarity.astype(np.float64) - bias
+            # one of each model
+            extra[name] = temperatures[0] if len(temperatures) == 1 else temperatures
         said = _Said(one, rows, name, False, extra)
         if name == "temperature":
             scores += _likelihoods(said, about, similarity, shown[rows])
@@ -236,15 +264,19 @@ def _transductive(
             "item was shown once."
         )
         return []
-    # several models have a gallery each: their similarities stand together, their vectors do not
-    vectors = one.pairs if one.pairs and len(one.pairs[0][0]) == len(shown) else ()
-    whole = None if vectors else np.concatenate([block for _, block in one.blocks()])
+    parts = one.parts or (one,)
+    whole = None if parts[0].pairs else np.concatenate([block for _, block in one.blocks()])
     if whole is not None and chain[0] in adaptation.VECTOR:
         notes.append(f"{chain[0]} left out for {one.system}: it needs vectors, not similarities.")
         return []
+    # several models have a gallery each: what is seen together is of one of them
+    starts = np.cumsum([0, *(len(part.image) for part in parts)])
+    model = np.searchsorted(starts, np.arange(len(shown)), side="right") - 1
+    sets = [rows[model[rows] == m] for rows in sets for m in np.unique(model[rows])]
     above, tied = np.empty(len(shown), int), np.empty(len(shown), int)
     for rows in sets:
-        pairs = [(said[rows], gallery) for said, gallery in vectors]
+        mine = model[rows[0]]
+        pairs = [(said[rows - starts[mine]], gallery) for said, gallery in parts[mine].pairs]
         for name in chain:
             if name in adaptation.VECTOR:
                 pairs = [adaptation.VECTOR[name](*pair) for pair in pairs]

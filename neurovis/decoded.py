@@ -18,6 +18,7 @@ from neurovis.batches import Recordings, prepared_identity
 from neurovis.config import build, load_yaml
 from neurovis.errors import NeurovisError, UsageError, unknown
 from neurovis.experiment import Experiment
+from neurovis.galleries import held_out
 from neurovis.generate.regression import Known
 from neurovis.generate.repeats import between_repeats
 from neurovis.images import embed
@@ -205,24 +206,10 @@ class Run:
             place = folder / "galleries" / f"{number:03d}" if several else folder / "gallery"
             gallery = place if place.is_dir() else self.folder / "gallery"
             subject = prediction.subject[rows]
-            for held, mine in self._held(folder, subject):
+            for held, mine in held_out(folder, subject):
                 name = held.stem.removeprefix("validation") if held else ""
                 parts.append(Part(name, rows[mine], space, gallery, held))
         return parts
-
-    @staticmethod
-    def _held(folder: Path, subject: np.ndarray) -> list[tuple[Path | None, np.ndarray]]:
-        """Files of validation rows, and the rows of the models that said them."""
-        if (joint := folder / "validation.h5").is_file():
-            return [(joint, np.ones(len(subject), bool))]
-        found = []
-        for who in np.unique(subject).tolist():
-            names = [folder / f"validation-{kind}{who}.h5" for kind in ("new-", "without-", "")]
-            held = next((path for path in names if path.is_file()), None)
-            found.append((held, subject == who))
-        if all(held is None for held, _ in found):
-            return [(None, np.ones(len(subject), bool))]
-        return found
 
     # ---- what was seen -------------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ def ensemble(runs: Sequence[str | Path], quiet: bool = False) -> Path:
         for name in progress(shared, desc="averaging", quiet=quiet, unit="system"):
             some = [own[name] for own in members]
             # limits stand in similarity.h5 and are the same in every run
-            alone = not some[0].pairs and name != "tower"
+            alone = not (some[0].pairs or some[0].parts) and name != "tower"
             _write(partial / "systems" / name / "similarity.h5", some[:1] if alone else some,
                    standard=not (alone or about.category))  # fmt: skip
     return folder

@@ -43,7 +43,10 @@ BEST = 10
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What one system says about one target: similarities of rows to a gallery, made when asked."""
+    """What one system says about one target: similarities of rows to a gallery, made when asked.
+
+    Several models with a gallery each are ``parts``, whose rows stand below each other.
+    """
 
     system: str
     target: str
@@ -57,6 +60,7 @@ class Answers:
     spread: np.ndarray | None = None
     altered: str = ""
     pairs: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    parts: tuple[Answers, ...] = ()
 
     @property
     def shown(self) -> np.ndarray:

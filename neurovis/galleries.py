@@ -1,7 +1,8 @@
 """Predictions of several models, each with a projected gallery of its own.
 
 Comes in: ``systems/<system>/galleries/<number>/<target>.h5`` and ``galleries.json``, which says how many
-rows of ``prediction.h5`` belong to each, in order. Goes out: the rows of each model with its gallery.
+rows of ``prediction.h5`` belong to each, in order. Goes out: the rows of each model with its gallery, and with
+what it says of validation images.
 """
 
 from __future__ import annotations
@@ -68,4 +69,30 @@ def merged(parts: Sequence[Any]) -> Any:
     columns = {n: np.concatenate([getattr(part, n) for part in parts]) for n in COLUMNS}
     known = all(part.spread is not None for part in parts)
     columns["spread"] = np.concatenate([part.spread for part in parts]) if known else None
-    return replace(parts[0], **columns, blocks=blocks)
+    return replace(parts[0], **columns, blocks=blocks, pairs=(), parts=tuple(parts))
+
+
+def held_out(folder: Path, subject: np.ndarray) -> list[tuple[Path | None, np.ndarray]]:
+    """Where the models of a system say of validation images, and which rows of test images are theirs.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the system.
+    subject : array of str (row,)
+        Of rows of the test.
+
+    Returns
+    -------
+    list of (Path or None, array of bool (row,))
+    """
+    if (joint := folder / "validation.h5").is_file():
+        return [(joint, np.ones(len(subject), bool))]
+    found = []
+    for who in np.unique(subject).tolist():
+        names = [folder / f"validation-{kind}{who}.h5" for kind in ("new-", "without-", "")]
+        held = next((path for path in names if path.is_file()), None)
+        found.append((held, subject == who))
+    if all(held is None for held, _ in found):
+        return [(None, np.ones(len(subject), bool))]
+    return found

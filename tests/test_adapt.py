@@ -15,6 +15,7 @@ from test_train import experiment
 from neurovis import adapt, cli, train
 from neurovis.errors import NeurovisError, UsageError
 from neurovis.evaluate import evaluate_run, read_scores
+from neurovis.metrics import adaptation
 from neurovis.records import Embeddings, Prediction
 from neurovis.report import report_run
 
@@ -144,6 +145,40 @@ def test_calibration_equals_a_direct_computation(trained, adapted):
         grid = np.geomspace(t / 2, t * 2, 201)
         losses = [-log_softmax(own / g, axis=1)[np.arange(len(own)), true].mean() for g in grid]
         assert grid[np.argmin(losses)] == pytest.approx(t, rel=0.02)
+
+
+def test_a_model_per_subject_is_corrected_by_what_it_says_itself(tmp_path):
+    """Each subject's rows by its own validation rows, in its own gallery, computed here one by one."""
+    prepared = write_prepared(tmp_path / "p", n_train=60, n_test=14, repeats=(3, 4))
+    config = experiment(prepared, train={"epochs": 3}, subjects="single", projection="linear")
+    run = train.main(config, tmp_path, quiet=True)
+    scores = adapt.adapt_run(run, "csls,temperature", "whiten+csls", quiet=True)
+    said = Prediction.read(run / "systems/tower/prediction.h5")
+    together, whiten = [], adaptation.VECTOR["whiten"]
+    hits, losses, temperatures = [], [], value(scores, "temperature", 4, metric="nll").about
+    for number, who in enumerate(("01", "02")):
+        rows = (said.subject == who) & (said.n_averaged == 4)
+        gallery = Embeddings.read(run / f"systems/tower/galleries/{number:03d}/image.h5")
+        held = Prediction.read(run / f"systems/tower/validation-{who}.h5")
+        cosine = unit(said.vector["image"][rows]) @ unit(gallery.vector).T
+        past = unit(held.vector["image"][held.n_averaged == 3]) @ unit(gallery.vector).T
+        near = np.sort(past, axis=0)[-10:].mean(0)
+        shown = np.searchsorted(gallery.image, said.image[rows])
+        hits.append(((2 * cosine - near).argmax(1) == shown).mean())
+        t = temperatures["temperature"][number]
+        log = log_softmax(cosine.astype(float) / t, axis=1)
+        losses.append(-log[np.arange(len(log)), shown].mean())
+        said_white, gallery_white = map(unit, whiten(said.vector["image"][rows], gallery.vector))
+        block = adaptation.csls(said_white @ gallery_white.T)
+        together.append((block.argmax(1) == shown).mean())
+        mine = value(scores, "csls", 4, transductive=False, subject=who)
+        assert mine.value == pytest.approx(hits[-1])
+    assert value(scores, "csls", 4).value == pytest.approx(np.mean(hits))
+    assert value(scores, "csls", 4).about["n_validation"] == 20
+    assert value(scores, "whiten+csls", 4).value == pytest.approx(np.mean(together))
+    assert len(set(temperatures["temperature"])) == 2
+    loss = value(scores, "temperature", 4, metric="nll").value
+    assert loss == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 def test_validation_rows_are_not_of_the_test(trained):

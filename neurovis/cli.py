@@ -128,6 +128,8 @@ def _import(options: Options) -> None:
     make = getattr(imports, f"import_{options.record}")
     about = imports.read_options(make, options.override, quiet=options.quiet)
     print(f"Written: {make(options.file, options.ids, options.out, **about)}")
+    if options.record == "trials":
+        print(f"Next: neurovis preprocess imported --root {options.out} --out OUT")
 
 
 def _train(options: Options) -> None:

@@ -184,7 +184,7 @@ def test_the_examples_of_the_readme_run_in_order(workplace, environment):
     assert said_at_the_end <= set(said.split())
     assert "top1" in ran[-2]
     assert "brightness" in ran[-1]
-    assert len(list((workplace / "out" / "prepared").iterdir())) == 4
+    assert len(list((workplace / "out" / "prepared").iterdir())) == 5
     assert next((workplace / "out").glob("runs/demo-*/report.html")).stat().st_size > 10_000
 
 

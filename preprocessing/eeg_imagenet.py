@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -123,9 +123,8 @@ class EegImagenet(SensorData, name="eeg_imagenet"):
         if self.split == "owners":
             test = np.array([place[image] >= N_TRAIN for image in images])
         else:
-            order = sorted(set(concept.values()), key=lambda name: draw(self.seed, name))
-            count = min(max(1, round(self.held_out * len(order))), max(1, len(order) - 1))
-            test = np.isin([concept[image] for image in images], order[:count])
+            held = drawn(concept.values(), self.held_out, self.seed)
+            test = np.isin([concept[image] for image in images], held)
         paths = [f"{self.pictures}/{concept[image]}/{image}.JPEG" for image in images]
         sums, sizes = pictures_of(root, paths)
         width, height = np.array(sizes).T
@@ -322,6 +321,12 @@ class Stacked:
 def draw(seed: int, name: str) -> bytes:
     """Order of names at random that does not depend on which of them are there."""
     return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+
+def drawn(names: Iterable[str], share: float, seed: int) -> list[str]:
+    """A share of the names, at least one and not all, in the order of `draw`."""
+    order = sorted(set(names), key=lambda name: draw(seed, name))
+    return order[: min(max(1, round(share * len(order))), max(1, len(order) - 1))]
 
 
 def positions(names: Sequence[str], montage: str) -> np.ndarray:

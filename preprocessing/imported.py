@@ -24,8 +24,9 @@ from neurovis.prepare import main
 from neurovis.progress import say
 from neurovis.records import Split, Stimuli, Trials, opened
 from neurovis.signals.chain import Steps
+from neurovis.signals.scaling import UNITS
 
-from .eeg_imagenet import draw
+from .eeg_imagenet import drawn
 from .things_eeg1 import pictures_of
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
@@ -129,9 +130,8 @@ class Imported(SensorData, name="imported"):
         width, height = np.array(sizes).T
         sets = np.array([side[image] for image in images])
         if not (sets == "test").any():
-            order = sorted(set(concept), key=lambda name: draw(self.seed, name))
-            count = min(max(1, round(self.held_out * len(order))), max(1, len(order) - 1))
-            sets = np.where(np.isin(concept, order[:count]), "test", "train")
+            held = drawn(concept, self.held_out, self.seed)
+            sets = np.where(np.isin(concept, held), "test", "train")
         return Stimuli(
             np.array(images), paths, np.array(sums), width, height, np.array(concept), sets,
             folder=root,
@@ -154,6 +154,12 @@ class Imported(SensorData, name="imported"):
                 f"{recording.file}: holds {trials.modality}, expected meg or eeg; volumes and responses of fMRI are "
                 "read by other datasets: neurovis list datasets."
             )
+        scaled, unit = trials.unit == "1", trials.unit.strip().lower()
+        if not scaled and unit not in UNITS:
+            raise NeurovisError(
+                f"{recording.file}: its unit is {trials.unit!r}, expected 1 (scaled) or one of {', '.join(UNITS)}; import "
+                "the file with its unit."
+            )
         known = trials.provenance.get("imported")
         return Epochs(
             signal=trials.signal,
@@ -163,7 +169,8 @@ class Imported(SensorData, name="imported"):
             names=trials.channel_name.tolist(),
             types=trials.channel_type.tolist(),
             position=trials.channel_position,
-            unit=trials.unit if trials.unit == "1" else "",
+            factor=1.0 if scaled else UNITS[unit],
+            unit="1" if scaled else "",
             onset=trials.onset,
             session=trials.session,
             run=trials.run,

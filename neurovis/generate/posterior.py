@@ -109,37 +109,24 @@ class Posterior:
 
     def __call__(self, vector: np.ndarray, width: float = 1.0) -> np.ndarray:
         """Embeddings (row, out) of decoded vectors (row, dim); `width` of the Gaussians, from 0 to 1."""
-        images, scale = self.images, self._scale(width)
-        along = (np.asarray(vector, np.float64) - self.start) @ self.axes
-        if width == 1:
-            return images.target + (along * scale**2) @ self.shared
-        moved = np.sqrt(1 - width**2)
-        points = moved * self.points * scale
-        # what the images near a vector stand for, and where they lie themselves
-        near = _mean_of_near(along * scale, points, np.hstack([moved * images.embedding, points]))
-        near, at = np.split(near, [images.embedding.shape[1]], axis=1)
-        rest = along - at / scale
-        return images.target + near + (rest * (width * scale) ** 2) @ self.shared
+        return estimator(self.tensors(width))(vector)
 
     def tensors(self, width: float = 1.0) -> Tensors:
         """All that `estimator` needs: ``weight`` (dim, out), ``bias`` (out,); unless `width` is 1 also ``whiten``
-        (dim, dim), ``points`` (image, dim) and ``rest`` (image, out)."""
-        scale = self._scale(width)
-        weight = (self.axes * (width * scale) ** 2) @ self.shared
-        found = {"weight": weight, "bias": self.images.target - self.start @ weight}
+        (dim, dim), ``points`` (image, dim) and ``near`` (image, out)."""
+        images, scale = self.images, 1 / np.sqrt(width**2 * self.power.clip(0) + 1)
+        whiten, weight = self.axes * scale, (width**2 * scale)[:, None] * self.shared
         if width == 1:
-            return found
-        whiten, moved = self.axes * scale, np.sqrt(1 - width**2)
-        answered = (self.points * (width * scale) ** 2) @ self.shared
-        return found | {
+            weight = whiten @ weight
+            return {"weight": weight, "bias": images.target - self.start @ weight}
+        moved = np.sqrt(1 - width**2)
+        return {
+            "weight": weight,
+            "bias": images.target,
             "whiten": whiten,
             "points": moved * self.points * scale + self.start @ whiten,
-            "rest": moved * (self.images.embedding - answered),
+            "near": moved * images.embedding,
         }
-
-    def _scale(self, width: float) -> np.ndarray:
-        """One over the deviation of decoded vectors about an image, along each axis: array (dim,)."""
-        return 1 / np.sqrt(width**2 * self.power.clip(0) + 1)
 
 
 def estimator(tensors: Tensors) -> Callable[[np.ndarray], np.ndarray]:
@@ -150,15 +137,19 @@ def estimator(tensors: Tensors) -> Callable[[np.ndarray], np.ndarray]:
     tensors : dict of array
         Of `Posterior.tensors`, or an affine map.
     """
-    names = ("weight", "bias", "whiten", "points", "rest")
+    names = ("weight", "bias", "whiten", "points", "near")
     kept = {name: np.asarray(tensors[name], np.float64) for name in names if name in tensors}
+    if "points" in kept:
+        # what images stand for, and where they lie
+        both = np.hstack([kept.pop("near"), kept["points"]])
 
     def said(vector: np.ndarray) -> np.ndarray:
         vector = np.asarray(vector, np.float64)
-        found = vector @ kept["weight"] + kept["bias"]
-        if "points" in kept:
-            found += _mean_of_near(vector @ kept["whiten"], kept["points"], kept["rest"])
-        return found
+        if "points" not in kept:
+            return vector @ kept["weight"] + kept["bias"]
+        along = vector @ kept["whiten"]
+        near, at = np.split(_mean_of_near(along, kept["points"], both), [len(kept["bias"])], axis=1)
+        return kept["bias"] + near + (along - at) @ kept["weight"]
 
     return said
 

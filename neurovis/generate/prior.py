@@ -128,9 +128,10 @@ class NoPrior(Prior, name="none"):
 class Regression(Prior, name="regression"):
     """The mean of the embeddings that a decoded vector allows.
 
-    Training images, each widened into a Gaussian, say what embeddings there are and how they go with vectors of the
-    decoder's space (`neurovis.generate.posterior`); what a decoded vector says of its image, its noise and how wide images
-    are taken are learned from decoded validation rows. Where training images have no vectors in that space, ridge regression on decoded validation rows, its penalty chosen by cross-validation over
+    Training images, each widened into a Gaussian, say what embeddings there are and how they go with vectors of
+    the decoder's space (`neurovis.generate.posterior`); what a decoded vector says of its image, its noise, and
+    how wide images are taken are learned from decoded validation rows. Where training images have no vectors in
+    that space, ridge regression on decoded validation rows, its penalty chosen by cross-validation over
     images, none of which is on two sides.
     """
 

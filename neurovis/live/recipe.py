@@ -22,6 +22,7 @@ from neurovis.signals.chain import Steps
 from neurovis.signals.channels import find_bad_channels, interpolation
 from neurovis.signals.epochs import n_samples, rejections, subtract_baseline
 from neurovis.signals.scaling import (
+    UNITS,
     apply_scale,
     constant_scale,
     robust_scale,
@@ -30,13 +31,6 @@ from neurovis.signals.scaling import (
 )
 from neurovis.signals.standardise import Scaling
 from neurovis.store import read_json
-
-UNITS = {
-    "v": 1.0, "volt": 1.0, "volts": 1.0, "mv": 1e-3, "millivolts": 1e-3, "uv": 1e-6, "µv": 1e-6,
-    "μv": 1e-6, "microvolt": 1e-6, "microvolts": 1e-6, "nv": 1e-9, "t": 1.0, "tesla": 1.0,
-    "pt": 1e-12, "ft": 1e-15, "t/m": 1.0, "ft/cm": 1e-13,
-}  # fmt: skip
-"""What a unit is in V, T or T/m."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,13 @@ from neurovis.errors import NeurovisError
 # One unit of each channel type under scaling="constant": about one SD of a filtered recording.
 TYPICAL = {"eeg": 1e-5, "mag": 1e-13, "grad": 1e-11}
 
+UNITS = {
+    "v": 1.0, "volt": 1.0, "volts": 1.0, "mv": 1e-3, "millivolts": 1e-3, "uv": 1e-6, "µv": 1e-6,
+    "μv": 1e-6, "microvolt": 1e-6, "microvolts": 1e-6, "nv": 1e-9, "t": 1.0, "tesla": 1.0,
+    "pt": 1e-12, "ft": 1e-15, "t/m": 1.0, "ft/cm": 1e-13,
+}  # fmt: skip
+"""What a unit is in V, T or T/m."""
+
 
 def robust_scale(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Median and interquartile range of each channel.

@@ -43,7 +43,8 @@ def test_images_are_gaussians_of_the_shape_of_all(width):
     posterior = Posterior(Images(vector, embedding), said, held)
     asked = said[:6]
     made = posterior(asked, width)
-    np.testing.assert_allclose(estimator(posterior.tensors(width))(asked), made, atol=1e-9)
+    kept = {name: np.float32(value) for name, value in posterior.tensors(width).items()}
+    np.testing.assert_allclose(estimator(kept)(asked), made, atol=1e-4)  # as it is stored
     # what it learned of the decoder is nearly what was planted; the noise itself is that of its own axes
     noise = np.linalg.inv(posterior.axes @ posterior.axes.T)
     np.testing.assert_allclose(noise, noise_root.T @ noise_root, atol=0.25)

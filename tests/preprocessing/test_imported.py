@@ -77,6 +77,21 @@ def test_trials_are_those_that_were_imported(tmp_path):
     np.testing.assert_allclose(np.median(train, axis=(0, 2)), 0, atol=0.05)
 
 
+def test_units_are_brought_to_volts_or_refused(tmp_path):
+    """Microvolts that pass for volts would be a million times too large."""
+    signal, _ = write(tmp_path / "micro", unit="µV")
+    trials = Trials.open(made(tmp_path / "micro", tmp_path, **PLAIN) / "sub-01" / "trials.h5")
+    assert trials.unit == "V"
+    np.testing.assert_allclose(trials.read(), signal * np.float32(1e-6), rtol=1e-6)
+    signal, _ = write(tmp_path / "scaled", unit="1")
+    trials = Trials.open(made(tmp_path / "scaled", tmp_path, **PLAIN) / "sub-01" / "trials.h5")
+    assert trials.unit == "1"
+    np.testing.assert_array_equal(trials.read(), signal)
+    write(tmp_path / "odd", unit="counts")
+    with pytest.raises(NeurovisError, match="its unit is 'counts', expected 1"):
+        made(tmp_path / "odd", tmp_path)
+
+
 def test_the_split_is_the_stated_one_or_whole_concepts(tmp_path):
     write(tmp_path / "a")
     split = Split.read_folds(made(tmp_path / "a", tmp_path))[0]
@@ -127,21 +142,16 @@ def test_traps_are_refused_by_name(tmp_path):
     assert dict(zip(*np.unique(trials.session, return_counts=True))) == {"01": 156, "02": 156}
 
     write(tmp_path / "leak", images=[*TRAIN, *TEST])
-    path = tmp_path / "leak" / "ids.csv"
-    path.write_text(path.read_text().replace("thing03_01b,train", "thing03_00b,test"))
-    import_trials(
-        tmp_path / "leak/epochs.npy", path, tmp_path / "leak", sfreq=SFREQ, tmin=-0.1, modality="eeg",
-        quiet=True,
-    )  # fmt: skip
-    with pytest.raises(NeurovisError, match="'thing03_00b' is in train and in test"):
-        made(tmp_path / "leak", tmp_path)
-    path.write_text(path.read_text().replace("thing03_00b,test", "thing03_00b,pilot"))
-    import_trials(
-        tmp_path / "leak/epochs.npy", path, tmp_path / "leak", sfreq=SFREQ, tmin=-0.1, modality="eeg",
-        quiet=True,
-    )  # fmt: skip
-    with pytest.raises(NeurovisError, match="'thing03_00b' is in the set 'pilot'"):
-        made(tmp_path / "leak", tmp_path)
+    file, ids = (tmp_path / "leak" / name for name in ("epochs.npy", "ids.csv"))
+    about = {"sfreq": SFREQ, "tmin": -0.1, "modality": "eeg", "unit": "V", "quiet": True}
+    for was, now, said in (
+        ("thing03_01b,train", "thing03_00b,test", "in train and in test"),
+        ("thing03_00b,test", "thing03_00b,pilot", "in the set 'pilot'"),
+    ):
+        ids.write_text(ids.read_text().replace(was, now))
+        import_trials(file, ids, tmp_path / "leak", **about)
+        with pytest.raises(NeurovisError, match=f"'thing03_00b' is {said}"):
+            made(tmp_path / "leak", tmp_path)
 
     write(tmp_path / "bold", modality="fmri")
     with pytest.raises(NeurovisError, match="holds fmri, expected meg or eeg"):
